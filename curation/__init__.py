@@ -1,0 +1,1 @@
+"""People's decisions about an atlas: label, flag, check, gather, export."""

@@ -1,0 +1,239 @@
+"""The staged pipeline: a folder of images becomes a dataset with an atlas; resumable throughout."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version as installed
+from pathlib import Path
+from typing import Any
+
+from embeddings import cluster as clusters
+from embeddings import encoders, metadata, neighbours, project
+from embeddings.dataset import Dataset, create_dataset, now, write_json
+from embeddings.errors import CurationError
+from embeddings.images import Candidate
+from embeddings.ingest import Ingest, Ingested, scan
+from embeddings.schema import Atlas, Location, Neighbours, Vectors
+from embeddings.stages import Progress, Timings, silent
+from embeddings.store import Store, vectors_digest
+
+LIBRARIES = ("umap-learn", "hdbscan", "scikit-learn", "numpy", "numba", "torch")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a build is asked for. `neighbours` is k of the k-NN graph, `seed` decides chance."""
+
+    encoder: str = encoders.DEFAULT
+    layout: str = "umap"
+    dims: int = 2
+    cluster: str = "hdbscan"
+    neighbours: int = 30
+    seed: int = 0
+    batch: str | None = None
+    device: str = "auto"
+    metadata: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a build did: counts, seconds per stage, and the atlas it ended with."""
+
+    dataset: str
+    space: str
+    encoder: str
+    files: int
+    images: int
+    new_images: int
+    new_vectors: int
+    unchanged: int
+    duplicates: int
+    unreadable: dict[str, int]
+    metadata: list[dict[str, Any]]
+    atlas_version: str
+    clusters: int
+    noise: int
+    device: str
+    timings: dict[str, Any]
+    made_at: str = field(default_factory=now)
+
+
+def build(
+    name: str, sources: Sequence[Path], options: Options, progress: Progress = silent
+) -> Report:
+    """Bring the images below `sources` into the dataset `name` and lay out its atlas.
+
+    What is there already is not computed again: files whose size and time of change are known,
+    vectors, the k-NN graph and the atlas of the same vectors and parameters.
+
+    Raises
+    ------
+    CurationError
+        For a source, encoder, layout, clusterer or metadata table that cannot be used, before
+        anything is written; and when no file at all can be read.
+    """
+    timings = Timings()
+    project.LAYOUTS.get(options.layout)
+    clusters.CLUSTERERS.get(options.cluster)
+    tables = [(path, metadata.read(path)) for path in options.metadata]
+    candidates = scan(sources, timings, progress)
+    if not candidates:
+        places = ", ".join(str(source) for source in sources)
+        raise CurationError(f"no images below {places}; give a folder that holds image files")
+    encoder = encoders.load(options.encoder, device=options.device)
+    dataset = create_dataset(name)
+    with building(dataset):
+        store = Store(dataset.tables)
+        ingest = Ingest(store, encoder, timings, batch=options.batch, progress=progress)
+        result = ingest.run(candidates)
+        _refuse_unreadable(store, result, candidates)
+        joined = _join_metadata(store, tables)
+        atlas = lay_out(store, ingest.space, options, timings, progress)
+        store.compact()
+        report = _report(dataset, store, encoder, ingest, result, joined, atlas, timings)
+        write_json(dataset.path / "last_build.json", asdict(report))
+    return report
+
+
+def lay_out(
+    store: Store, space: str, options: Options, timings: Timings, progress: Progress = silent
+) -> Atlas:
+    """Return the atlas of one space under `options`: the stored one, or a new one that is kept."""
+    vectors = store.vectors(space)
+    digest = vectors_digest(vectors)
+    params = {
+        "layout": options.layout,
+        "dims": options.dims,
+        "cluster": options.cluster,
+        "neighbours": options.neighbours,
+        "seed": options.seed,
+        "encoder": vectors.encoder,
+        "libraries": {library: installed(library) for library in LIBRARIES},
+    }
+    key = json.dumps([digest, space, params], sort_keys=True)
+    version = hashlib.sha256(key.encode()).hexdigest()[:16]
+    if version in {run["version"] for run in store.atlas_runs()}:
+        return store.atlas(version)
+    graph = _graph(store, space, vectors, digest, options, timings, progress)
+    progress("project", 0, len(vectors))
+    with timings.stage("project", items=len(vectors)):
+        xy = project.project(
+            options.layout, vectors, graph, dims=options.dims, random_state=options.seed
+        )
+    progress("project", len(vectors), len(vectors))
+    with timings.stage("cluster", items=len(vectors)):
+        found, membership = clusters.cluster(options.cluster, xy, random_state=options.seed)
+    progress("cluster", len(vectors), len(vectors))
+    outlier = neighbours.outlier_score(graph)
+    atlas = Atlas(vectors.item_ids, xy, found, membership, outlier, version, space, params)
+    store.save_atlas(atlas, now())
+    return atlas
+
+
+def _graph(
+    store: Store,
+    space: str,
+    vectors: Vectors,
+    digest: str,
+    options: Options,
+    timings: Timings,
+    progress: Progress,
+) -> Neighbours:
+    key = f"{digest}-{options.neighbours}"
+    graph = store.neighbours(space, key)
+    if graph is not None:
+        return graph
+    with timings.stage("neighbours", items=len(vectors)):
+        graph = neighbours.knn_graph(
+            vectors,
+            options.neighbours,
+            device=options.device,
+            progress=lambda done, total: progress("neighbours", done, total),
+        )
+    if graph.k:
+        store.save_neighbours(space, graph, key)
+    return graph
+
+
+@contextmanager
+def building(dataset: Dataset) -> Iterator[None]:
+    """Hold the dataset for one build at a time; a second is refused with who holds it."""
+    import filelock
+
+    holder = dataset.path / "build.holder"
+    lock = filelock.FileLock(dataset.path / "build.lock", timeout=0)
+    try:
+        lock.acquire()
+    except filelock.Timeout as error:
+        who = holder.read_text(encoding="utf-8") if holder.is_file() else "another process"
+        raise CurationError(
+            f"dataset {dataset.name!r} is being built by {who}; wait for it to end"
+        ) from error
+    try:
+        holder.write_text(f"process {os.getpid()} since {now()}", encoding="utf-8")
+        yield
+    finally:
+        holder.unlink(missing_ok=True)
+        lock.release()
+
+
+def _refuse_unreadable(store: Store, result: Ingested, candidates: Sequence[Candidate]) -> None:
+    if store.count("items"):
+        return
+    reasons = "; ".join(f"{count} x {reason}" for reason, count in result.unreadable.most_common(3))
+    raise CurationError(
+        f"none of the {len(candidates)} files can be read as an image ({reasons}); "
+        "give a folder that holds image files"
+    )
+
+
+def _join_metadata(store: Store, tables: Sequence[tuple[Path, Any]]) -> list[dict[str, Any]]:
+    locations: list[Location] = store.locations()
+    layers = [metadata.folders(locations)]
+    joined = []
+    for path, table in tables:
+        found = metadata.join(table, path.absolute().parent, locations)
+        layers.append(found.columns)
+        joined.append(
+            {
+                "table": str(path),
+                "rows": found.rows,
+                "unmatched": found.unmatched,
+                "conflicts": found.conflicts,
+            }
+        )
+    store.save_fields(metadata.merge(store.fields(), layers))
+    return joined
+
+
+def _report(
+    dataset: Dataset,
+    store: Store,
+    encoder: encoders.Encoder,
+    ingest: Ingest,
+    result: Ingested,
+    joined: list[dict[str, Any]],
+    atlas: Atlas,
+    timings: Timings,
+) -> Report:
+    return Report(
+        dataset=dataset.name,
+        space=ingest.space,
+        encoder=encoder.encoder_id,
+        files=result.files,
+        images=store.count("images"),
+        new_images=result.new_images,
+        new_vectors=result.new_vectors,
+        unchanged=result.unchanged,
+        duplicates=result.duplicates,
+        unreadable=dict(result.unreadable.most_common()),
+        metadata=joined,
+        atlas_version=atlas.version,
+        clusters=int((atlas.clusters >= 0).sum()),
+        noise=int((atlas.cluster < 0).sum()),
+        device=str(encoder.describe().get("device", "cpu")),
+        timings=timings.report(),
+    )

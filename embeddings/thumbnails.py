@@ -1,0 +1,46 @@
+"""Small JPEG pictures of items: made once at ingest, pasted into sheets on demand."""
+
+import io
+from collections.abc import Sequence
+
+import PIL.Image
+
+SIDE = 128  # pixels of the longest side
+QUALITY = 80
+CELL = 64  # pixels of one square cell of a sheet
+COLUMNS = 16
+
+
+def make(image: PIL.Image.Image) -> bytes:
+    """Return `image` as a JPEG whose longest side is at most 128 pixels."""
+    small = image.copy()
+    small.thumbnail((SIDE, SIDE), PIL.Image.Resampling.BILINEAR, reducing_gap=2.0)
+    return _jpeg(small)
+
+
+def sheet(thumbnails: Sequence[bytes | None]) -> bytes:
+    """Return one JPEG of 64-pixel cells, 16 in a row, in the order given; None is a grey cell."""
+    rows = max(1, -(-len(thumbnails) // COLUMNS))
+    paper = PIL.Image.new("RGB", (COLUMNS * CELL, rows * CELL), (128, 128, 128))
+    for number, data in enumerate(thumbnails):
+        if data is None:
+            continue
+        with PIL.Image.open(io.BytesIO(data)) as image:
+            image.draft("RGB", (CELL, CELL))
+            cell = _square(image.convert("RGB"))
+        paper.paste(cell, (number % COLUMNS * CELL, number // COLUMNS * CELL))
+    return _jpeg(paper)
+
+
+def _square(image: PIL.Image.Image) -> PIL.Image.Image:
+    side = min(image.size)
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    return image.resize(
+        (CELL, CELL), PIL.Image.Resampling.BILINEAR, box=(left, top, left + side, top + side)
+    )
+
+
+def _jpeg(image: PIL.Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=QUALITY)
+    return buffer.getvalue()

@@ -1,0 +1,32 @@
+"""What every test may ask for: a home of its own, and the real data where it is."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+DATA = Path(os.environ.get("CURATE_TEST_DATA", ROOT.parent / "shared" / "data")).resolve()
+
+
+@pytest.fixture
+def real_data() -> Callable[[str], Path]:
+    """Return the folder of a real data set, or skip with the reason."""
+
+    def find(name: str) -> Path:
+        folder = DATA / name
+        if not folder.exists():
+            pytest.skip(f"real data {folder} is absent; set CURATE_TEST_DATA to where it is")
+        return folder
+
+    return find
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give every test datasets of its own, never the user's."""
+    folder = tmp_path / "home"
+    monkeypatch.setenv("CURATE_HOME", str(folder))
+    monkeypatch.setenv("CURATE_USER", "tester")
+    return folder
