@@ -1,0 +1,7 @@
+"""The app, for `streamlit run app.py`; `curate serve` runs the same from the package."""
+
+import streamlit as st
+
+from curation.server import MAIN, routes
+
+app = st.App(MAIN, routes=routes())

@@ -1,0 +1,58 @@
+"""What a bug report needs: versions, paths, device, what is plugged in."""
+
+import os
+import platform
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as installed
+from pathlib import Path
+from typing import Any
+
+LIBRARIES = (
+    "torch torchvision open_clip_torch onnxruntime umap-learn hdbscan scikit-learn numpy numba "
+    "lancedb pyarrow pillow streamlit opencv-python-headless pyroaring"
+).split()
+
+
+def about() -> dict[str, Any]:
+    """Return versions, both packages' paths, device, registries and the datasets' home."""
+    from embeddings.cluster import CLUSTERERS
+    from embeddings.project import LAYOUTS
+
+    import curation
+    import embeddings
+    from curation.checks import CHECKS
+    from curation.exporters import EXPORTERS
+    from embeddings.dataset import SCHEMA_VERSION, home, names
+    from embeddings.encoders import ENCODERS
+
+    registries = (ENCODERS, LAYOUTS, CLUSTERERS, CHECKS, EXPORTERS)
+    return {
+        "curation-atlas": _version("curation-atlas"),
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "device": _device(),
+        "home": str(home()),
+        "datasets": len(names()),
+        "schema": SCHEMA_VERSION,
+        # another distribution installs a package called embeddings too: see the README
+        "embeddings": str(Path(embeddings.__file__).parent),
+        "curation": str(Path(curation.__file__).parent),
+        **{f"{registry.kind}s": ", ".join(registry.names()) for registry in registries},
+        "libraries": {name: _version(name) for name in LIBRARIES},
+    }
+
+
+def _version(name: str) -> str:
+    try:
+        return installed(name)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _device() -> str:
+    import torch
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    if torch.cuda.is_available():
+        return f"cuda ({torch.cuda.get_device_name(0)}), {cores} cores"
+    return f"cpu, {cores} cores, {torch.get_num_threads()} torch threads"

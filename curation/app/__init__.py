@@ -1,0 +1,1 @@
+"""The Streamlit pages: a page draws, the workspace acts."""

@@ -1,0 +1,7 @@
+"""The app, for `curate serve`: what `app.py` is in a checkout."""
+
+import streamlit as st
+
+from curation.server import MAIN, routes
+
+app = st.App(MAIN, routes=routes())

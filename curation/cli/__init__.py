@@ -1,0 +1,53 @@
+"""The command line: `curate`. Imports nothing heavy until a command needs it."""
+
+import sys
+
+import click
+
+from curation.cli import decide, export, make, serve, show
+from curation.cli.output import Trouble
+from embeddings import __version__
+from embeddings.errors import CurationError
+
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+@click.group(context_settings=CONTEXT)
+@click.version_option(__version__, prog_name="curate")
+def curate() -> None:
+    """From a folder of photographs to labelled sets: embed, map, lasso, label, undo, export.
+
+    Datasets live in CURATE_HOME (default: ./data in a checkout, else your user data folder).
+    """
+
+
+for command in (
+    make.demo,
+    make.build,
+    show.list_datasets,
+    serve.serve,
+    decide.label,
+    decide.flag,
+    decide.undo,
+    decide.redo,
+    decide.log,
+    show.check,
+    show.score,
+    export.export,
+    show.info,
+):
+    curate.add_command(command)
+
+
+def main() -> None:
+    """Run the command line; a CurationError is one line, everything else a traceback."""
+    try:
+        curate.main(standalone_mode=False)
+    except CurationError as error:
+        sys.exit(Trouble(str(error)).show(sys.argv))
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("stopped; what was done is kept, the same command goes on from here", err=True)
+        sys.exit(130)

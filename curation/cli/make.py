@@ -1,0 +1,107 @@
+"""`curate demo` and `curate build`: images become a dataset."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from curation.cli.output import as_json, show, table, with_bars
+from curation.cli.serve import PORT, open_app
+
+if TYPE_CHECKING:
+    from embeddings.build import Report
+
+DEMO = "digits"
+
+
+@click.command()
+@click.option("--encoder", default="builtin", show_default=True, help="Encoder of the sample.")
+@click.option("--port", default=PORT, show_default=True, help="Port of the app.")
+@click.option("--no-browser", is_flag=True, help="Serve, but open no browser.")
+@click.option("--no-serve", is_flag=True, help="Build the sample dataset and stop.")
+@as_json
+def demo(encoder: str, port: int, no_browser: bool, no_serve: bool, as_json: bool) -> None:
+    """Build the sample dataset (1,797 scanned digits) and open it in the browser.
+
+    The images ship with scikit-learn: no network is needed.
+    """
+    from embeddings import dataset
+    from embeddings.samples import digits
+
+    folder = digits.render(dataset.home() / ".samples" / "digits")
+    options = {"encoder": encoder, "metadata": (folder / "labels.csv",)}
+    report = _build(DEMO, [folder], options)
+    show(asdict(report), _summary(report), as_json)
+    if not no_serve:
+        open_app(DEMO, port, browser=not no_browser)
+
+
+@click.command()
+@click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("-d", "--dataset", "name", required=True, help="Name of the dataset.")
+@click.option(
+    "--encoder",
+    help="builtin (no download), open_clip:MODEL/TAG, open_clip:MODEL/FILE, onnx:FILE, or the "
+    "presets fast, balanced, best.  [default: open_clip:ViT-B-32/laion2b_s34b_b79k]",
+)
+@click.option(
+    "--metadata",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="CSV or Parquet table joined to the images by path or hash; may be given again.",
+)
+@click.option("--batch", help="Name of this delivery, kept with every new image.")
+@click.option("--layout", default="umap", show_default=True, help="umap, tsne or pca.")
+@click.option("--dims", type=click.IntRange(2, 3), default=2, show_default=True)
+@click.option("--cluster", default="hdbscan", show_default=True, help="hdbscan, dbscan or kmeans.")
+@click.option(
+    "--neighbours", type=click.IntRange(2, 200), default=30, show_default=True, help="k of k-NN."
+)
+@click.option("--seed", default=0, show_default=True, help="Same seed, same atlas.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
+@as_json
+def build(
+    sources: tuple[Path, ...], name: str, encoder: str | None, as_json: bool, **options: Any
+) -> None:
+    """Scan, decode, encode, lay out and cluster the images below SOURCES.
+
+    Run it again after a stop, or over a grown folder: only what is missing is computed.
+    """
+    if encoder is not None:
+        options["encoder"] = encoder
+    report = _build(name, list(sources), options)
+    show(asdict(report), _summary(report), as_json)
+
+
+def _build(name: str, sources: list[Path], options: dict[str, Any]) -> "Report":
+    from curation.workspace import Workspace
+    from embeddings.build import Options
+    from embeddings.build import build as run
+
+    report: Report = with_bars(lambda bars: run(name, sources, Options(**options), bars))
+    Workspace(name)  # gives the new items their numbers, so that the first act need not wait
+    return report
+
+
+def _summary(report: "Report") -> str:
+    timings = report.timings
+    rows = [
+        (stage, row["items"], row["seconds"], row["items_per_second"])
+        for stage, row in timings["stages"].items()
+    ]
+    lines = [
+        table(rows, ("stage", "items", "seconds", "items/s")),
+        f"{report.images:,} images in {report.dataset!r} ({report.new_images:,} new), "
+        f"{report.clusters} clusters, {report.noise:,} in none; atlas {report.atlas_version}",
+        f"{timings['wall_seconds']:.1f} s on {report.device}, encoder {report.encoder}, "
+        f"peak memory {timings['peak_memory_bytes'] / 2**20:,.0f} MiB",
+    ]
+    lines += [f"unreadable: {count:,} x {why}" for why, count in report.unreadable.items()]
+    lines += [
+        f"metadata {row['table']}: {row['rows']:,} rows, {row['unmatched']:,} met no image, "
+        f"{row['conflicts']:,} contradict another row about the same image"
+        for row in report.metadata
+    ]
+    lines.append(f"look at it: curate serve -d {report.dataset}")
+    return "\n".join(lines)

@@ -1,0 +1,92 @@
+"""`curate list, info, check, score`: what there is, and how good it is."""
+
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+from curation.cli.output import as_json, dataset, show, table
+
+
+@click.command(name="list")
+@as_json
+def list_datasets(as_json: bool) -> None:
+    """List the datasets."""
+    from embeddings import dataset as datasets
+
+    rows = [_describe(name) for name in datasets.names()]
+    text = table(
+        [(r["name"], r["images"], r["atlases"], r["decisions"]) for r in rows],
+        ("dataset", "images", "atlases", "decisions"),
+    )
+    empty = f"no datasets in {datasets.home()}; make one with: curate demo"
+    show({"home": str(datasets.home()), "datasets": rows}, text if rows else empty, as_json)
+
+
+def _describe(name: str) -> dict[str, Any]:
+    from curation.workspace import Workspace
+
+    workspace = Workspace(name)
+    return {
+        "name": name,
+        "path": str(workspace.dataset.path),
+        "images": workspace.store.count("images"),
+        "items": workspace.store.count("items"),
+        "spaces": list(workspace.store.spaces()),
+        "atlases": len(workspace.runs()),
+        "decisions": workspace.journal.head,
+    }
+
+
+@click.command()
+@as_json
+def info(as_json: bool) -> None:
+    """Show versions, device, registries and paths: what a bug report needs."""
+    from curation.about import about
+
+    value = about()
+    rows = [
+        (key, inner if not isinstance(inner, dict) else _line(inner))
+        for key, inner in value.items()
+    ]
+    show(value, "\n".join(f"{key:<14}{inner}" for key, inner in rows), as_json)
+
+
+def _line(value: dict[str, Any]) -> str:
+    return ", ".join(f"{key} {inner}" for key, inner in value.items())
+
+
+@click.command()
+@click.argument("checks", nargs=-1, metavar="[CHECK]...")
+@dataset
+@as_json
+def check(checks: tuple[str, ...], name: str, as_json: bool) -> None:
+    """Look for duplicates, outliers and doubtful labels; all checks when none is named."""
+    from curation.checks import CHECKS
+    from curation.workspace import Workspace
+
+    workspace = Workspace(name)
+    found = {each: workspace.check(each) for each in checks or CHECKS.names()}
+    lines = []
+    for each, findings in found.items():
+        lines.append(f"{each}: {len(findings):,} findings")
+        lines += [f"  {f.score:.3f}  {f.detail}" for f in findings[:10]]
+    value = {each: [asdict(finding) for finding in rows] for each, rows in found.items()}
+    show({"findings": value}, "\n".join(lines), as_json)
+
+
+@click.command()
+@dataset
+@click.option("--truth", default="category", show_default=True, help="Labels, or field.NAME.")
+@as_json
+def score(name: str, truth: str, as_json: bool) -> None:
+    """Show the leave-one-out k-NN accuracy of each space, beside chance."""
+    from curation.scores import knn_scores
+    from curation.workspace import Workspace
+
+    rows = knn_scores(Workspace(name), truth)
+    text = table(
+        [(r["space"], r["items"], r["k1"], r["k5"], r["chance"]) for r in rows],
+        ("space", "items", "1-NN", "5-NN", "chance"),
+    )
+    show({"truth": truth, "spaces": rows}, text, as_json)

@@ -1,0 +1,471 @@
+"""The one object that the app, the command line and a notebook talk to."""
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version as installed
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from pyroaring import BitMap
+
+from curation import checks, exporters
+from curation.journal import Journal
+from curation.labels import LabelState
+from curation.people import whoami
+from curation.query import Selector, compile_query, parse_selector
+from curation.records import records
+from curation.schema import FLAGS, Decision, Finding, Selection, clean_label
+from embeddings import dataset as datasets
+from embeddings import images
+from embeddings.errors import CurationError
+from embeddings.schema import Atlas, Ids, Int32, Neighbours, Vectors
+from embeddings.store import Store
+
+Int64 = npt.NDArray[np.int64]
+_KEPT = 4  # atlases held in RAM: the newest, and those that open tabs still show
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a label would do to a selection, before it is applied.
+
+    `relabels` counts by label the items a person has labelled otherwise.
+    """
+
+    items: int
+    relabels: dict[str, int]
+    unchanged: int
+    excluded: int
+
+    @property
+    def overwrites(self) -> int:
+        """How many human labels would change."""
+        return sum(self.relabels.values())
+
+
+class Workspace:
+    """One dataset, open: its tables, its journal, and the acts of a curator.
+
+    Parameters
+    ----------
+    name : str
+        The dataset's name.
+    made_by : str, optional
+        Who decides; default `whoami()`.
+
+    Raises
+    ------
+    CurationError
+        When there is no such dataset, or it was written by a newer version.
+    """
+
+    def __init__(self, name: str, made_by: str | None = None) -> None:
+        self.dataset = datasets.open_dataset(name)
+        self.name = name
+        self.made_by = made_by or whoami()
+        self.store = Store(self.dataset.tables)
+        self.journal = Journal(self.dataset.journal)
+        self.labels = LabelState(self.journal)
+        self._lock = threading.RLock()
+        self._atlases: dict[str, Atlas] = {}
+        self._nos: dict[str, Int64] = {}
+        self._vectors: dict[str, Vectors] = {}
+        self._register()
+
+    def _register(self) -> None:
+        if self.store.count("items") > self.journal.n_items:
+            self.journal.register(self.store.item_ids())
+
+    # ---- atlases
+
+    def runs(self) -> list[dict[str, Any]]:
+        """Return what made each atlas, newest first."""
+        return self.store.atlas_runs()[::-1]
+
+    def newest_version(self) -> str:
+        """Return the version of the newest atlas; CurationError when there is none yet."""
+        runs = self.runs()
+        if not runs:
+            raise CurationError(
+                f"dataset {self.name!r} has no atlas yet; finish it with: "
+                f"curate build FOLDER -d {self.name}"
+            )
+        return str(runs[0]["version"])
+
+    def atlas(self, version: str | None = None) -> Atlas:
+        """Return one atlas, the newest unless `version` says which; CurationError when gone."""
+        with self._lock:
+            version = version or self.newest_version()
+            atlas = self._atlases.get(version)
+            if atlas is None:
+                atlas = self.store.atlas(version)
+                self._register()
+                self._nos[version] = self.journal.item_nos(atlas.item_ids)
+                self._atlases[version] = atlas
+                self._forget()
+            return atlas
+
+    def _forget(self) -> None:
+        for version in list(self._atlases)[:-_KEPT]:
+            del self._atlases[version], self._nos[version]
+
+    def item_nos(self, version: str) -> Int64:
+        """Return the journal's number of each row of an atlas, (n,) int64."""
+        with self._lock:
+            self.atlas(version)
+            return self._nos[version]
+
+    def vectors(self, space: str) -> Vectors:
+        """Return the vectors of one space; kept in RAM."""
+        with self._lock:
+            if space not in self._vectors:
+                self._vectors[space] = self.store.vectors(space)
+            found = self._vectors[space]
+            if len(found) < self.store.count(f"vectors_{space}"):
+                found = self._vectors[space] = self.store.vectors(space)
+            return found
+
+    def graph(self, space: str) -> Neighbours | None:
+        """Return the stored k-NN graph of one space."""
+        return self.store.neighbours(space)
+
+    # ---- selections
+
+    def select(self, selector: str, version: str | None = None) -> Selection:
+        """Return the items that `selector` names on an atlas (see `curation.query.Selector`).
+
+        Raises
+        ------
+        CurationError
+            When the selector cannot be read or names nothing.
+        """
+        atlas = self.atlas(version)
+        rows = self._rows(atlas, parse_selector(selector))
+        if not len(rows):
+            raise CurationError(f"{selector[:80]!r} selects no item of {self.name!r}")
+        return Selection(atlas.item_ids[np.sort(rows)], atlas.version)
+
+    def _rows(self, atlas: Atlas, selector: Selector) -> npt.NDArray[Any]:
+        if selector.kind == "all":
+            return np.arange(len(atlas))
+        if selector.kind == "cluster":
+            return atlas.members(selector.value)
+        if selector.kind == "id":
+            rows = atlas.rows_of(np.array(selector.value, dtype=np.str_))
+            unknown = [item for item, row in zip(selector.value, rows, strict=True) if row < 0]
+            if unknown:
+                raise CurationError(f"no item {unknown[0][:80]!r} in {self.name!r}; check the id")
+            return np.unique(rows)
+        if selector.kind in ("label", "flag"):
+            return self._decided(atlas, selector)
+        matches = compile_query(selector.value)
+        found = [matches(record) for record in self.records(atlas.version).to_pylist()]
+        return np.flatnonzero(found)
+
+    def _decided(self, atlas: Atlas, selector: Selector) -> npt.NDArray[Any]:
+        self.labels.refresh()
+        if selector.kind == "flag":
+            items = self.labels.flagged(selector.value)
+        else:
+            items = self.labels.items_with("category", clean_label(selector.value))
+        return np.flatnonzero(np.isin(self.item_nos(atlas.version), np.array(items, np.int64)))
+
+    def typical_first(self, selection: Selection) -> tuple[Ids, npt.NDArray[np.float32]]:
+        """Return a selection's ids from its medoid outwards, and each one's distance to it.
+
+        The distance is cosine, in the original space, (m,) float32. The medoid is the member
+        whose summed distance to all the others is least.
+        """
+        atlas = self.atlas(selection.atlas_version)
+        vectors = self.vectors(atlas.space)
+        rows = vectors.rows[atlas_rows(vectors.item_ids, selection.item_ids)]
+        medoid = int(np.argmax(rows @ rows.sum(axis=0)))
+        distance = np.maximum(0.0, 1.0 - rows @ rows[medoid]).astype(np.float32)
+        distance[medoid] = 0.0
+        order = np.argsort(distance, kind="stable")
+        return selection.item_ids[order], distance[order]
+
+    # ---- acts
+
+    def forecast(self, selection: Selection, value: str, field: str = "category") -> Forecast:
+        """Return what labelling `selection` would change, before it is done."""
+        value = clean_label(value)
+        self.labels.refresh()
+        items = self.journal.item_nos(selection.item_ids)
+        held = self.labels.category(items) if field == "category" else self.labels.instance(items)
+        names, counts = np.unique([name for name in held if name is not None], return_counts=True)
+        found = dict(zip(names.tolist(), counts.tolist(), strict=True))
+        unchanged = found.pop(value, 0)
+        excluded = int((self.labels.flags(items) >> FLAGS.index("excluded") & 1).sum())
+        return Forecast(len(items), found, unchanged, excluded)
+
+    def label(
+        self,
+        selection: Selection,
+        value: str,
+        *,
+        field: str = "category",
+        overwrite: bool = False,
+        note: str | None = None,
+        made_by: str | None = None,
+    ) -> Decision:
+        """Give every item of `selection` one label, as one decision.
+
+        Raises
+        ------
+        CurationError
+            For a label that cannot be one, and where it would overwrite labels that people gave
+            and `overwrite` does not say so.
+        """
+        forecast = self.forecast(selection, value, field)
+        if forecast.overwrites and not overwrite:
+            held = ", ".join(f"{count} {name}" for name, count in forecast.relabels.items())
+            raise CurationError(
+                f"{forecast.overwrites} of {forecast.items} items have another {field} already "
+                f"({held[:200]}); say overwrite to change them"
+            )
+        return self._append("label", selection, field, value, note, made_by)
+
+    def clear(
+        self,
+        selection: Selection,
+        *,
+        field: str = "category",
+        note: str | None = None,
+        made_by: str | None = None,
+    ) -> Decision:
+        """Take the label of `field` from every item of `selection`, as one decision."""
+        return self._append("label", selection, field, None, note, made_by)
+
+    def flag(
+        self,
+        selection: Selection,
+        flag: str,
+        *,
+        note: str | None = None,
+        made_by: str | None = None,
+    ) -> Decision:
+        """Set a flag (excluded, outlier, duplicate, unclear) on a selection; `note` says why."""
+        return self._append("flag", selection, "flag", flag, note, made_by)
+
+    def unflag(
+        self,
+        selection: Selection,
+        flag: str,
+        *,
+        note: str | None = None,
+        made_by: str | None = None,
+    ) -> Decision:
+        """Take a flag from a selection: an excluded item is restored."""
+        return self._append("unflag", selection, "flag", flag, note, made_by)
+
+    def _append(
+        self,
+        action: str,
+        selection: Selection,
+        field: str,
+        value: str | None,
+        note: str | None,
+        made_by: str | None,
+    ) -> Decision:
+        decision = self.journal.append(
+            action,
+            items=BitMap(self.journal.item_nos(selection.item_ids).tolist()),
+            made_by=made_by or self.made_by,
+            field=field,
+            value=value,
+            atlas_version=selection.atlas_version,
+            note=note,
+        )
+        self.labels.refresh()
+        return decision
+
+    def undo(self, made_by: str | None = None) -> Decision:
+        """Take back the newest act of this person; CurationError when there is none."""
+        decision = self.journal.undo(made_by or self.made_by)
+        self.labels.refresh()
+        return decision
+
+    def redo(self, made_by: str | None = None) -> Decision:
+        """Bring back what this person undid last; CurationError when there is nothing."""
+        decision = self.journal.redo(made_by or self.made_by)
+        self.labels.refresh()
+        return decision
+
+    def log(self, last: int | None = None) -> list[Decision]:
+        """Return the decisions, newest first, at most `last` of them."""
+        since = 0 if last is None else max(0, self.journal.head - last)
+        return self.journal.since(since)[::-1]
+
+    # ---- views
+
+    def records(self, version: str | None = None) -> pa.Table:
+        """Return everything that is known of every item (see `curation.records.records`)."""
+        atlas = self.atlas(version)
+        self.labels.refresh()
+        return records(self.store, self.labels, atlas, self.item_nos(atlas.version))
+
+    def label_names(self, field: str = "category") -> list[str]:
+        """Return the labels in use, most used first, then those the metadata brought."""
+        self.labels.refresh()
+        counts = self.labels.counts(field)
+        used = sorted(counts, key=lambda name: (-counts[name], name))
+        return used + [name for name in self._imported_names() if name not in counts]
+
+    def _imported_names(self) -> list[str]:
+        rows = self.store.fields()
+        names: set[str] = set()
+        for column in rows.column_names:
+            if column.lower() in ("label", "category", "class", "class_name"):
+                values = rows[column].unique().to_pylist()
+                names |= {str(value) for value in values[:500] if value not in (None, "")}
+        return sorted(names)
+
+    def progress(self, version: str | None = None) -> list[dict[str, Any]]:
+        """Return for each cluster its size, how many are labelled or excluded, and its labels."""
+        atlas = self.atlas(version)
+        self.labels.refresh()
+        items = self.item_nos(atlas.version)
+        category = self.labels.category(items)
+        excluded = (self.labels.flags(items) >> FLAGS.index("excluded") & 1).astype(bool)
+        rows = []
+        for cluster in atlas.clusters:
+            members = atlas.members(cluster)
+            held = [name for name in category[members] if name is not None]
+            names, counts = np.unique(held, return_counts=True)
+            top = names[np.argsort(-counts, kind="stable")][:3].tolist() if len(names) else []
+            rows.append(
+                {
+                    "cluster": int(cluster),
+                    "items": len(members),
+                    "labelled": len(held),
+                    "excluded": int(excluded[members].sum()),
+                    "labels": [str(name) for name in top],
+                }
+            )
+        return rows
+
+    # ---- checks
+
+    def check(self, name: str, version: str | None = None, **params: Any) -> list[Finding]:
+        """Run one check on one atlas, keep its findings, and return those not dismissed."""
+        atlas = self.atlas(version)
+        graph = self.graph(atlas.space)
+        if graph is None:
+            raise CurationError(f"{self.name!r} has no k-NN graph; build it again")
+        self.labels.refresh()
+        context = checks.CheckContext(
+            vectors=self.vectors(atlas.space),
+            graph=graph,
+            atlas=atlas,
+            categories=self.labels.category(self.item_nos(atlas.version)),
+        )
+        found = checks.run(name, context, **params)
+        made_at = datasets.now()
+        rows = [{**finding.__dict__, "made_at": made_at} for finding in found]
+        self.store.save_findings(name, [{**r, "item_ids": list(r["item_ids"])} for r in rows])
+        dismissed = self.labels.dismissed()
+        return [finding for finding in found if finding.finding_id not in dismissed]
+
+    def dismiss(self, finding: Finding, *, made_by: str | None = None) -> Decision:
+        """Say that a finding is none; it stays dismissed when the check runs again."""
+        ids = np.array(sorted(finding.item_ids), dtype=np.str_)
+        selection = Selection(ids, self.newest_version())
+        return self._append("dismiss", selection, "finding", finding.finding_id, None, made_by)
+
+    # ---- export
+
+    def export(
+        self,
+        format: str,
+        to: Path,
+        *,
+        version: str | None = None,
+        overwrite: bool = False,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Path:
+        """Write the dataset in one format to the folder `to`; nothing half is ever left there."""
+        rows = self.export_rows(version)
+        snapshot = ["item_id", "category", "instance", "flags", "labelled_by", "labelled_at"]
+        self.store.save_labels(rows.columns.select(snapshot))
+        return exporters.export(format, rows, to, overwrite=overwrite, progress=progress)
+
+    def export_rows(self, version: str | None = None) -> exporters.ExportRows:
+        """Return what an exporter is given: columns, manifest, and the source files' bytes."""
+        atlas = self.atlas(version)
+        columns = self.records(atlas.version)
+        paths = self._paths(columns)
+        digests = columns["sha256"].to_pylist()
+
+        def read_image(row: int) -> bytes:
+            return _verified(paths[row], digests[row])
+
+        return exporters.ExportRows(columns, self._manifest(atlas), read_image)
+
+    def _paths(self, columns: pa.Table) -> list[list[str]]:
+        places: dict[str, list[str]] = {}
+        for location in self.store.locations():
+            if location.image_id is not None and location.status == "ok":
+                places.setdefault(location.image_id, []).append(location.path)
+        return [places.get(image_id, []) for image_id in columns["image_id"].to_pylist()]
+
+    def _manifest(self, atlas: Atlas) -> dict[str, Any]:
+        return {
+            "dataset": self.name,
+            "dataset_id": self.dataset.dataset_id,
+            "head": self.labels.refresh(),
+            "atlas_version": atlas.version,
+            "space": atlas.space,
+            "encoder": atlas.params.get("encoder"),
+            "versions": {"curation-atlas": installed("curation-atlas"), **_libraries(atlas)},
+            "created_at": datasets.now(),
+        }
+
+
+def atlas_rows(item_ids: Ids, wanted: Ids) -> Int32:
+    """Row numbers of `wanted` in `item_ids`; CurationError when one is not there."""
+    from embeddings.schema import rows_of
+
+    rows = rows_of(item_ids, wanted)
+    if (rows < 0).any():
+        missing = str(np.asarray(wanted)[rows < 0][0])
+        raise CurationError(f"no item {missing!r} on this atlas; reload the page")
+    return rows
+
+
+def _libraries(atlas: Atlas) -> dict[str, str]:
+    return dict(atlas.params.get("libraries", {}))
+
+
+def _verified(paths: Sequence[str], digest: str) -> bytes:
+    """Return the image's bytes from the first place that still has exactly them."""
+    for path in paths:
+        try:
+            data = images.read(path)
+        except images.UnreadableImage:
+            continue
+        if images.sha256(data) == digest:
+            return data
+    where = images.printable(paths[0]) if paths else "no known place"
+    raise CurationError(
+        f"the image {digest[:12]} is not at {where} any more, or has changed; "
+        "put the file back, or exclude the item"
+    )
+
+
+_open: dict[str, Workspace] = {}
+_open_lock = threading.Lock()
+
+
+def shared(name: str) -> Workspace:
+    """Return this process's workspace of a dataset: pages and routes share one."""
+    dataset = datasets.open_dataset(name)
+    with _open_lock:
+        found = _open.get(name)
+        if found is None or found.dataset != dataset:  # deleted and built anew under the name
+            found = _open[name] = Workspace(name)
+        return found
