@@ -3,18 +3,17 @@
 LOCAL_HOSTS = ("127.0.0.1", "localhost")
 
 
-def server_settings(host: str, port: int, browser: bool) -> dict[str, str]:
-    """Return what `curate serve` passes to `streamlit run`, by option name.
+def server_flags(host: str, port: int, browser: bool) -> list[str]:
+    """Return what `curate serve` passes to `streamlit run`.
 
     `.streamlit/config.toml` says the same for `streamlit run app.py`, with the reasons; a test
     holds the two together.
     """
-    return {
+    options = {
         "server.address": host,
         "server.port": str(port),
         "server.headless": "false" if browser else "true",
         "server.showEmailPrompt": "false",
-        "server.allowedHosts": ",".join(LOCAL_HOSTS),
         "server.enableCORS": "true",
         "server.enableXsrfProtection": "true",
         "server.enableStaticServing": "false",
@@ -25,6 +24,8 @@ def server_settings(host: str, port: int, browser: bool) -> dict[str, str]:
         "runner.magicEnabled": "false",
         **_THEME,
     }
+    flags = [f"--{name}={value}" for name, value in options.items()]
+    return flags + [f"--server.allowedHosts={name}" for name in LOCAL_HOSTS]
 
 
 _THEME = {

@@ -230,6 +230,14 @@ class Workspace:
             )
         return self._append("label", selection, field, value, note, made_by)
 
+    def without_label(self, selection: Selection, field: str = "category") -> Selection | None:
+        """Return the items of `selection` that have no label of `field`; None when all have."""
+        self.labels.refresh()
+        items = self.journal.item_nos(selection.item_ids)
+        held = self.labels.category(items) if field == "category" else self.labels.instance(items)
+        bare = selection.item_ids[np.array([name is None for name in held], dtype=bool)]
+        return Selection(bare, selection.atlas_version) if len(bare) else None
+
     def clear(
         self,
         selection: Selection,

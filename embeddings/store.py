@@ -84,7 +84,8 @@ class Store:
             self._table(name, rows.schema).add(rows)
 
     def _replace(self, name: str, rows: pa.Table) -> None:
-        self._open[name] = self._db.create_table(name, data=rows, mode="overwrite")
+        mode = "overwrite" if name in self.names() else "create"
+        self._open[name] = self._db.create_table(name, data=rows, mode=mode)
 
     def compact(self) -> None:
         """Merge small fragments and drop versions older than seven days."""

@@ -30,7 +30,7 @@ def open_app(name: str | None, port: int, *, browser: bool) -> None:
     CurationError
         When there is no such dataset, or the port is in use.
     """
-    from curation.settings import server_settings
+    from curation.settings import server_flags
     from embeddings import dataset
 
     if name is not None:
@@ -38,10 +38,16 @@ def open_app(name: str | None, port: int, *, browser: bool) -> None:
         os.environ["CURATE_DATASET"] = name
     _refuse_used(port)
     app = Path(__file__).resolve().parent.parent / "app" / "asgi.py"
-    flags = [f"--{key}={value}" for key, value in server_settings(HOST, port, browser).items()]
     click.echo(f"Curation Atlas on http://{HOST}:{port} (Ctrl+C ends it)", err=True)
     sys.stdout.flush()
-    command = [sys.executable, "-m", "streamlit", "run", str(app), *flags]
+    command = [
+        sys.executable,
+        "-m",
+        "streamlit",
+        "run",
+        str(app),
+        *server_flags(HOST, port, browser),
+    ]
     os.execv(sys.executable, command)  # the same process, so that a signal reaches the server
 
 

@@ -1,0 +1,173 @@
+"""The acts of a curator as buttons and keys: label, exclude, flag, undo, redo."""
+
+import streamlit as st
+
+from curation.app import state
+from curation.schema import FIELDS, FLAGS, Decision, Selection
+from curation.viewer.payload import encode_selection
+from curation.workspace import Workspace
+
+LABEL_KEY, EXCLUDE_KEY, FLAG_KEY = "Ctrl+Enter", "Alt+X", "Alt+F"
+UNDO_KEY, REDO_KEY = "Ctrl+Z", "Ctrl+Shift+Z"
+
+
+def describe(decision: Decision) -> str:
+    """Return an act in a few words."""
+    if decision.undoes is not None:
+        return f"{decision.action} of {decision.undoes}"
+    if decision.action == "label":
+        return f"{decision.field}: {decision.value or 'cleared'}"
+    return f"{decision.action} {decision.value}"
+
+
+def label_bar(workspace: Workspace, chosen: Selection | None) -> None:
+    """Draw the label field with completion, and a button for each act on the selection."""
+    kind, text = st.columns([5, 7], vertical_alignment="bottom")
+    field = kind.segmented_control(
+        "Kind of label", FIELDS, default=FIELDS[0], key="field", label_visibility="collapsed"
+    )
+    field = field or FIELDS[0]
+    name = text.selectbox(
+        "Label",
+        workspace.label_names(field),
+        index=None,
+        key=f"label-{field}",
+        placeholder="type or choose a label",
+        accept_new_options=True,
+        label_visibility="collapsed",
+    )
+    label, exclude = st.columns(2)
+    label.button(
+        "Label",
+        type="primary",
+        icon=":material/label:",
+        key="act-label",
+        shortcut=LABEL_KEY,
+        disabled=chosen is None or not name,
+        width="stretch",
+        on_click=lambda: _label(workspace, chosen, name, field),
+    )
+    exclude.button(
+        "Exclude",
+        icon=":material/block:",
+        key="act-exclude",
+        shortcut=EXCLUDE_KEY,
+        disabled=chosen is None,
+        width="stretch",
+        help="Leave these out of exports; they stay in the dataset and can be restored",
+        on_click=lambda: _flag(workspace, chosen, FLAGS[0]),
+    )
+
+
+def flag_bar(workspace: Workspace, chosen: Selection | None) -> None:
+    """Draw the choice of a flag and its button."""
+    left, right = st.columns(2, vertical_alignment="bottom")
+    others = [flag for flag in FLAGS if flag != FLAGS[0]]
+    flag = left.selectbox("Flag", others, key="flag-kind", label_visibility="collapsed")
+    right.button(
+        f"Flag {flag}",
+        icon=":material/flag:",
+        key="act-flag",
+        shortcut=FLAG_KEY,
+        disabled=chosen is None,
+        width="stretch",
+        on_click=lambda: _flag(workspace, chosen, flag),
+    )
+
+
+def history_buttons(workspace: Workspace) -> None:
+    """Draw Undo and Redo; each says what it would take back or bring back."""
+    back = workspace.journal.undoable(workspace.made_by)
+    again = workspace.journal.redoable(workspace.made_by)
+    left, right = st.columns(2)
+    left.button(
+        "Undo" if back is None else f"Undo {describe(back)} ({back.n_items:,})",
+        icon=":material/undo:",
+        key="act-undo",
+        shortcut=UNDO_KEY,
+        disabled=back is None,
+        width="stretch",
+        on_click=lambda: state.act(lambda: _done(workspace.undo())),
+    )
+    right.button(
+        "Redo" if again is None else f"Redo {describe(again)} ({again.n_items:,})",
+        icon=":material/redo:",
+        key="act-redo",
+        shortcut=REDO_KEY,
+        disabled=again is None,
+        width="stretch",
+        on_click=lambda: state.act(lambda: _done(workspace.redo())),
+    )
+
+
+def select_cluster(workspace: Workspace, cluster: int) -> None:
+    """Select one cluster, on the map too."""
+    atlas = state.atlas(workspace)
+    rows = atlas.members(cluster)
+    state.select(Selection(atlas.item_ids[rows], atlas.version))
+    state.send("select", bits=encode_selection(rows, atlas), version=atlas.version)
+
+
+def _label(workspace: Workspace, chosen: Selection | None, name: str | None, field: str) -> None:
+    if chosen is None or not name:
+        return
+
+    def work() -> str | None:
+        if workspace.forecast(chosen, name, field).overwrites:
+            state.set_value("ask", (chosen, name, field))
+            return None
+        return _finish(workspace.label(chosen, name, field=field))
+
+    state.act(work)
+
+
+def _flag(workspace: Workspace, chosen: Selection | None, flag: str) -> None:
+    if chosen is not None:
+        state.act(lambda: _finish(workspace.flag(chosen, flag)))
+
+
+def _finish(decision: Decision) -> str:
+    """Say what was done and make room for the next selection and its label."""
+    state.select(None)
+    for field in FIELDS:
+        state.set_value(f"label-{field}", None)
+    state.send("clear")
+    return _done(decision)
+
+
+def _done(decision: Decision) -> str:
+    return f"{describe(decision)}: {decision.n_items:,} items"
+
+
+def ask_before_overwriting(workspace: Workspace) -> None:
+    """Open the question that `Label` asks before it changes labels people gave."""
+    asked = state.value("ask")
+    if asked is not None:
+        _ask(workspace, *asked)
+
+
+@st.dialog("Some of these are labelled already", dismissible=False)
+def _ask(workspace: Workspace, chosen: Selection, name: str, field: str) -> None:
+    forecast = workspace.forecast(chosen, name, field)
+    held = ", ".join(f"{count:,} {label}" for label, count in forecast.relabels.items())
+    st.markdown(
+        f"{forecast.overwrites:,} of {forecast.items:,} items have another {field} by hand:"
+    )
+    st.text(held)
+    change, rest, cancel = st.columns(3)
+    if change.button("Change them", type="primary", width="stretch"):
+        state.set_value("ask", None)
+        state.act(lambda: _finish(workspace.label(chosen, name, field=field, overwrite=True)))
+        st.rerun()
+    if rest.button("Only the others", width="stretch"):
+        state.set_value("ask", None)
+        state.act(lambda: _label_the_rest(workspace, chosen, name, field))
+        st.rerun()
+    if cancel.button("Cancel", width="stretch"):
+        state.set_value("ask", None)
+        st.rerun()
+
+
+def _label_the_rest(workspace: Workspace, chosen: Selection, name: str, field: str) -> str | None:
+    rest = workspace.without_label(chosen, field)
+    return None if rest is None else _finish(workspace.label(rest, name, field=field))

@@ -1,0 +1,41 @@
+"""The app's frame: header, chooser of datasets, and the page that is open."""
+
+from functools import partial
+
+import streamlit as st
+
+from curation.app import state
+from curation.app.components import frame
+from curation.app.pages import export, labels, map, welcome
+
+PAGES = (
+    (map.page, "Map", "map", ":material/bubble_chart:"),
+    (labels.page, "Labels", "labels", ":material/label:"),
+    (export.page, "Export", "export", ":material/download:"),
+)
+
+
+def main() -> None:
+    """Draw the page that is open; without a dataset, say how to make one."""
+    st.set_page_config(
+        page_title="Curation Atlas",
+        page_icon=frame.ICON,
+        layout="wide",
+        initial_sidebar_state=frame.SIDEBAR,
+    )
+    frame.style()
+    workspace = state.workspace()
+    if workspace is None:
+        st.navigation([st.Page(welcome.page, title="Welcome")], position="hidden").run()
+        return
+    pages = [
+        st.Page(partial(frame.guarded, draw, workspace), title=title, url_path=path, icon=icon)
+        for draw, title, path, icon in PAGES
+    ]
+    chosen = st.navigation(pages, position="top")
+    frame.sidebar(workspace)
+    frame.words()
+    chosen.run()
+
+
+main()

@@ -1,0 +1,49 @@
+"""The Export page: a labelled set on disk, with a manifest of checksums."""
+
+from pathlib import Path
+
+import streamlit as st
+
+from curation.app import state
+from curation.exporters import exporters as EXPORTERS
+from curation.workspace import Workspace
+
+ABOUT = {
+    "csv": "One row an item: ids, paths, labels, flags, cluster and metadata, as text.",
+    "parquet": "The same columns, typed, for pandas, DuckDB or a training script.",
+    "imagefolder": "The labelled images copied into one folder a category, strays left out.",
+}
+
+
+def page(workspace: Workspace) -> None:
+    """Choose a format and a folder, write, and say what was written."""
+    atlas = state.atlas(workspace)
+    counts = workspace.labels.counts("category")
+    st.subheader(f"Export {workspace.name}")
+    st.caption(
+        f"{len(atlas):,} items, {sum(counts.values()):,} labelled in {len(counts)} categories, "
+        f"{len(workspace.labels.flagged('excluded')):,} excluded; "
+        f"journal at decision {workspace.journal.head}"
+    )
+    format = st.radio("Format", EXPORTERS.names(), captions=_captions(), key="export-format")
+    default = Path.home() / "curation-exports" / f"{workspace.name}-{format}"
+    to = st.text_input("Folder to write", str(default), key=f"export-to-{workspace.name}-{format}")
+    overwrite = st.checkbox("Replace the folder when it is there", key="export-overwrite")
+    if st.button("Export", type="primary", icon=":material/download:", key="export-go"):
+        _write(workspace, atlas.version, format, to, overwrite)
+
+
+def _captions() -> list[str]:
+    return [ABOUT.get(name, "") for name in EXPORTERS.names()]
+
+
+def _write(workspace: Workspace, version: str, format: str, to: str, overwrite: bool) -> None:
+    bar = st.progress(0.0, "writing")
+
+    def progress(done: int, total: int) -> None:
+        bar.progress(done / max(total, 1), f"{done:,} of {total:,} items")
+
+    target = Path(to).expanduser()
+    path = workspace.export(format, target, version=version, overwrite=overwrite, progress=progress)
+    bar.empty()
+    st.success(f"Written to {path}; manifest.json there has every file's checksum.")

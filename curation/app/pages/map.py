@@ -1,0 +1,110 @@
+"""The Map page: the atlas, and beside it what is selected and what can be done with it."""
+
+import numpy as np
+import streamlit as st
+
+from curation.app import state
+from curation.app.components import acts
+from curation.schema import FIELDS, Selection
+from curation.viewer import component
+from curation.workspace import Workspace
+from embeddings.schema import NOISE, Atlas
+
+HEIGHT = 720  # pixels of the map
+SHEET_HEIGHT = 430
+TYPICAL, ODD = 300, 900  # of a larger selection the sheet shows so many from each end
+
+
+def page(workspace: Workspace) -> None:
+    """Draw the map to the left, the selection to the right."""
+    atlas = state.atlas(workspace)
+    left, right = st.columns([8, 5], gap="small")
+    with left:
+        _map(workspace, atlas)
+    with right:
+        _selection(workspace)
+    acts.ask_before_overwriting(workspace)
+
+
+def _map(workspace: Workspace, atlas: Atlas) -> None:
+    base = f"/api/v1/{workspace.name}"
+    head = workspace.labels.refresh()
+    key = f"map-{workspace.name}"
+    component.atlas_map(
+        key,
+        points_url=f"{base}/points/{atlas.version}",
+        version=atlas.version,
+        columns={
+            field: (f"{base}/column/{atlas.version}/{field}", head) for field in (*FIELDS, "flags")
+        },
+        thumb_url=f"{base}/thumb_at/{atlas.version}/{{i}}",
+        command=state.command(),
+        height=HEIGHT,
+        on_selection=lambda: state.take_message(workspace, state.value(key).selection),
+    )
+
+
+def _selection(workspace: Workspace) -> None:
+    held = state.selection()
+    chosen = state.kept()
+    _headline(workspace, held, chosen)
+    acts.label_bar(workspace, chosen)
+    acts.flag_bar(workspace, chosen)
+    acts.history_buttons(workspace)
+    if held is None:
+        st.info(
+            "Draw around some points (lasso: **L**, box: **B**), or double-click one to take its "
+            "whole cluster. Hold Shift to add, Alt to take away.",
+            icon=":material/gesture:",
+        )
+    else:
+        _sheet(workspace, held)
+
+
+def _headline(workspace: Workspace, held: Selection | None, chosen: Selection | None) -> None:
+    if held is None:
+        st.markdown("##### Nothing selected")
+        return
+    count = 0 if chosen is None else len(chosen.item_ids)
+    strays = len(held.item_ids) - count
+    words = f"##### {count:,} selected" + (f" · {strays:,} strays dropped" if strays else "")
+    st.markdown(words)
+    st.caption(_where(workspace, held))
+
+
+def _where(workspace: Workspace, held: Selection) -> str:
+    atlas = workspace.atlas(held.atlas_version)
+    rows = atlas.rows_of(held.item_ids)
+    numbers, counts = np.unique(atlas.cluster[rows], return_counts=True)
+    order = np.argsort(-counts, kind="stable")[:4]
+    parts = [
+        f"{counts[at]:,} in {'noise' if numbers[at] == NOISE else f'cluster {numbers[at]}'}"
+        for at in order
+    ]
+    more = f" and {len(numbers) - 4} more clusters" if len(numbers) > 4 else ""
+    return " · ".join(parts) + more
+
+
+def _sheet(workspace: Workspace, held: Selection) -> None:
+    ids = state.ordered(workspace)
+    if len(ids) > TYPICAL + ODD:
+        st.caption(
+            f"The {TYPICAL} most typical and the {ODD} least typical of {len(ids):,}; "
+            "dropping works on those shown."
+        )
+        ids = np.concatenate([ids[:TYPICAL], ids[-ODD:]])
+    shown = [str(item_id) for item_id in ids]
+    atlas = workspace.atlas(held.atlas_version)
+    gone = state.dropped()
+    key = f"sheet-{workspace.name}"
+    component.contact_sheet(
+        key,
+        item_ids=shown,
+        thumb_url=f"/api/v1/{workspace.name}/thumb/{{id}}",
+        labels=workspace.labels.category(workspace.journal.item_nos(shown)).tolist(),
+        clusters=atlas.cluster[atlas.rows_of(ids)].tolist(),
+        dropped=[at for at, item_id in enumerate(shown) if item_id in gone],
+        height=SHEET_HEIGHT,
+        on_strays=lambda: state.take_strays(state.value(key).strays, shown),
+    )
+    st.caption("Most typical first. Click the strays to drop them; the rest gets the label.")

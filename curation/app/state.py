@@ -1,0 +1,166 @@
+"""What one browser tab remembers: the only module that touches `st.session_state`.
+
+A tab's state dies with the tab. What must last (labels) is in the journal at once; what should
+survive a reload (dataset, atlas) is in the address.
+"""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import streamlit as st
+
+from curation.schema import Selection
+from curation.viewer.component import decode_strays
+from curation.viewer.payload import decode_selection
+from curation.workspace import Workspace, shared
+from embeddings import dataset as datasets
+from embeddings.errors import CurationError
+from embeddings.schema import Atlas, Ids
+
+
+def workspace() -> Workspace | None:
+    """Return the dataset this tab shows, or None when there is none at all."""
+    known = datasets.names()
+    if not known:
+        return None
+    wanted = str(st.query_params.get("dataset", os.environ.get("CURATE_DATASET", "")))
+    name = wanted if wanted in known else known[0]
+    return shared(name)
+
+
+def open_dataset(name: str) -> None:
+    """Show another dataset: selection and atlas of the old one are let go."""
+    st.query_params.clear()
+    st.query_params["dataset"] = name
+    for key in ("selection", "dropped", "command", "message"):
+        st.session_state.pop(key, None)
+
+
+def atlas(workspace: Workspace) -> Atlas:
+    """Return the atlas this tab shows: the one in the address, else the newest."""
+    wanted = st.query_params.get("atlas")
+    known = {run["version"] for run in workspace.runs()}
+    return workspace.atlas(wanted if wanted in known else None)
+
+
+# ---- selection
+
+
+def selection() -> Selection | None:
+    """Return what is selected, strays included; None when nothing is."""
+    found: Selection | None = st.session_state.get("selection")
+    return found
+
+
+def take_message(workspace: Workspace, message: Mapping[str, Any] | None) -> None:
+    """Take a selection message of the map; one that is refused is said, never guessed."""
+    if message is None:
+        return
+    try:
+        drawn = workspace.atlas(str(message.get("version")))
+        rows = decode_selection(message, drawn).rows
+    except CurationError as error:
+        say(str(error), "error")
+        return
+    select(Selection(drawn.item_ids[rows], drawn.version) if len(rows) else None)
+
+
+def select(value: Selection | None) -> None:
+    """Select these items; nothing of them is dropped yet."""
+    st.session_state["selection"] = value
+    st.session_state["dropped"] = frozenset()
+
+
+def dropped() -> frozenset[str]:
+    """Return the ids that the curator threw out of the selection."""
+    found: frozenset[str] = st.session_state.get("dropped", frozenset())
+    return found
+
+
+def take_strays(message: Mapping[str, Any] | None, shown: Sequence[str]) -> None:
+    """Take what was dropped on the contact sheet that shows the ids `shown`."""
+    if message is None:
+        return
+    try:
+        mask = decode_strays(message, shown)
+    except CurationError as error:
+        say(str(error), "error")
+        return
+    away = {item_id for item_id, gone in zip(shown, mask, strict=True) if gone}
+    st.session_state["dropped"] = (dropped() - frozenset(shown)) | away
+
+
+def ordered(workspace: Workspace) -> Ids:
+    """Return the selected ids from the medoid outwards; worked out once a selection."""
+    held = selection()
+    assert held is not None, "pages ask only when something is selected"
+    kept_order = st.session_state.get("ordered")
+    if kept_order is None or kept_order[0] is not held:
+        kept_order = (held, workspace.typical_first(held)[0])
+        st.session_state["ordered"] = kept_order
+    found: Ids = kept_order[1]
+    return found
+
+
+def kept() -> Selection | None:
+    """Return the selection without its strays; None when nothing is left."""
+    held = selection()
+    if held is None:
+        return None
+    away: Ids = np.array(sorted(dropped()), dtype=np.str_)
+    rest = held.item_ids[~np.isin(held.item_ids, away)]
+    return Selection(rest, held.atlas_version) if len(rest) else None
+
+
+# ---- commands to the map, and words to the curator
+
+
+def command() -> dict[str, Any] | None:
+    """Return the newest command to the map; it acts on each `seq` once."""
+    found: dict[str, Any] | None = st.session_state.get("command")
+    return found
+
+
+def send(op: str, **details: Any) -> None:
+    """Tell the map to do something: clear, fit, select."""
+    seq = (command() or {"seq": 0})["seq"] + 1
+    st.session_state["command"] = {"seq": seq, "op": op, **details}
+
+
+def say(text: str, kind: str = "success") -> None:
+    """Tell the curator something at the next drawing of the page."""
+    st.session_state["message"] = (kind, text)
+
+
+def said() -> tuple[str, str] | None:
+    """Return what is to be told, once."""
+    found: tuple[str, str] | None = st.session_state.pop("message", None)
+    return found
+
+
+def act(work: Callable[[], str | None]) -> None:
+    """Do something that can fail for a reason the curator can act on, and say how it went."""
+    try:
+        text = work()
+    except CurationError as error:
+        say(str(error), "error")
+        return
+    if text:
+        say(text)
+
+
+def value(key: str, default: Any = None) -> Any:
+    """Return what a widget holds."""
+    return st.session_state.get(key, default)
+
+
+def set_value(key: str, new: Any) -> None:
+    """Give a widget another value before it is drawn."""
+    st.session_state[key] = new
+
+
+def open_atlas(version: str) -> None:
+    """Show another atlas of the same dataset; the selection keeps its own version."""
+    st.query_params["atlas"] = version
