@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -11,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from embeddings import cluster as clusters
+from embeddings import dataset as datasets
 from embeddings import encoders, metadata, neighbours, project
-from embeddings.dataset import Dataset, create_dataset, now, write_json
+from embeddings.dataset import Dataset, now, write_json
 from embeddings.errors import CurationError
-from embeddings.images import Candidate
 from embeddings.ingest import Ingest, Ingested, scan
 from embeddings.schema import Atlas, Location, Neighbours, Vectors
 from embeddings.stages import Progress, Timings, silent
@@ -84,12 +85,16 @@ def build(
         places = ", ".join(str(source) for source in sources)
         raise CurationError(f"no images below {places}; give a folder that holds image files")
     encoder = encoders.load(options.encoder, device=options.device)
-    dataset = create_dataset(name)
+    new = name not in datasets.names()
+    dataset = datasets.create_dataset(name)
     with building(dataset):
         store = Store(dataset.tables)
         ingest = Ingest(store, encoder, timings, batch=options.batch, progress=progress)
         result = ingest.run(candidates)
-        _refuse_unreadable(store, result, candidates)
+        if not store.count("items"):
+            if new:
+                shutil.rmtree(dataset.path)
+            raise CurationError(_all_unreadable(result))
         joined = _join_metadata(store, tables)
         atlas = lay_out(store, ingest.space, options, timings, progress)
         store.compact()
@@ -180,12 +185,10 @@ def building(dataset: Dataset) -> Iterator[None]:
         lock.release()
 
 
-def _refuse_unreadable(store: Store, result: Ingested, candidates: Sequence[Candidate]) -> None:
-    if store.count("items"):
-        return
+def _all_unreadable(result: Ingested) -> str:
     reasons = "; ".join(f"{count} x {reason}" for reason, count in result.unreadable.most_common(3))
-    raise CurationError(
-        f"none of the {len(candidates)} files can be read as an image ({reasons}); "
+    return (
+        f"none of the {result.files} files can be read as an image ({reasons}); "
         "give a folder that holds image files"
     )
 

@@ -86,6 +86,7 @@ class Ingest:
         self._items = store.ids("items", "item_id")
         self._vectors = store.ids(f"vectors_{self.space}", "item_id") if self._known() else set()
         self._complete = self._images & self._items & self._vectors
+        self._receipts: dict[str, Location] = {}
         self._waiting: list[Read] = []
         self._ready: list[tuple[Read, npt.NDArray[Any] | None]] = []
         self._written = time.monotonic()
@@ -96,8 +97,8 @@ class Ingest:
     def run(self, candidates: Sequence[Candidate]) -> Ingested:
         """Bring every candidate into the store; an unreadable file is a row with its reason."""
         self.result.files = len(candidates)
-        receipts = {location.path: location for location in self.store.locations()}
-        todo = [job for job in candidates if not self._settled(job, receipts.get(job.path))]
+        self._receipts = {location.path: location for location in self.store.locations()}
+        todo = [job for job in candidates if not self._settled(job)]
         self.result.unchanged = len(candidates) - len(todo)
         self.progress("encode", self.result.unchanged, len(candidates))
         ahead = 2 * self.encoder.batch_size + 2 * workers()
@@ -108,7 +109,8 @@ class Ingest:
         self._write()
         return self.result
 
-    def _settled(self, job: Candidate, receipt: Location | None) -> bool:
+    def _settled(self, job: Candidate) -> bool:
+        receipt = self._receipts.get(job.path)
         if receipt is None or (receipt.size, receipt.mtime_ns) != (job.size, job.mtime_ns):
             return False
         if receipt.status == "unreadable":
@@ -140,12 +142,12 @@ class Ingest:
     # ---- in the caller's thread
 
     def _take(self, read: Read) -> None:
-        if read.decoded is None or read.image_id in self._complete:
-            if read.error is not None:
-                self.result.unreadable[read.error] += 1
-            else:
-                self.result.duplicates += 1
+        if read.error is not None:
+            self.result.unreadable[read.error] += 1
             self._ready.append((read, None))
+        elif read.decoded is None or read.image_id in self._complete:
+            self.result.duplicates += 1
+            self._ready.append((Read(read.candidate, read.image_id), None))
         else:
             self._complete.add(read.decoded.image_id)
             self._waiting.append(read)
@@ -189,7 +191,8 @@ class Ingest:
             details = {**self.encoder.describe(), "encoder": self.encoder.encoder_id}
             details["made_at"] = seen
             self.store.add_vectors(self.space, [name for name, _ in encoded], rows, details)
-        self.store.add_locations(self._location(read, seen) for read, _ in self._ready)
+        locations = [self._location(read, seen) for read, _ in self._ready]
+        self.store.add_locations(row for row in locations if row != self._receipts.get(row.path))
         self._images |= {str(read.image_id) for read in fresh}
         self._items |= {str(read.image_id) for read in items}
         self._vectors |= {name for name, _ in encoded}
@@ -216,12 +219,13 @@ class Ingest:
 
     def _location(self, read: Read, seen: str) -> Location:
         job = read.candidate
+        receipt = self._receipts.get(job.path)
         return Location(
             path=job.path,
             size=job.size,
             mtime_ns=job.mtime_ns,
             status="ok" if read.error is None else "unreadable",
-            first_seen=seen,
+            first_seen=seen if receipt is None else receipt.first_seen,
             image_id=read.image_id,
             error=read.error,
             source=job.root,

@@ -1,6 +1,7 @@
 """What every test may ask for: a home of its own, and the real data where it is."""
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -30,3 +31,25 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("CURATE_HOME", str(folder))
     monkeypatch.setenv("CURATE_USER", "tester")
     return folder
+
+
+@pytest.fixture(scope="session")
+def built_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with the dataset `digits`, built once with UMAP and HDBSCAN; never written to."""
+    from embeddings.build import Options, build
+    from embeddings.samples import digits
+
+    folder = tmp_path_factory.mktemp("built")
+    images = digits.render(folder / "images")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CURATE_HOME", str(folder / "home"))
+        options = Options(encoder="builtin", metadata=(images / "labels.csv",))
+        build("digits", [images], options)
+    return folder / "home"
+
+
+@pytest.fixture
+def digits(built_home: Path, home: Path) -> str:
+    """The name of a built dataset of 1,797 digits that the test may change."""
+    shutil.copytree(built_home, home)
+    return "digits"
