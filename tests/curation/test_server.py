@@ -1,0 +1,144 @@
+"""The routes: what the page needs, for this machine's own page only."""
+
+import io
+from collections.abc import Iterator
+
+import numpy as np
+import PIL.Image
+import pytest
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
+
+from curation.server import routes
+from curation.viewer import payload
+from curation.workspace import Workspace
+
+LOCAL = "http://127.0.0.1:8501"
+
+
+@pytest.fixture
+def client(digits: str) -> Iterator[TestClient]:
+    with TestClient(Starlette(routes=routes()), base_url=LOCAL) as client:
+        yield client
+
+
+@pytest.fixture
+def workspace(digits: str) -> Workspace:
+    return Workspace(digits)
+
+
+def test_points_are_the_packed_atlas_and_are_kept_for_ever(
+    client: TestClient, workspace: Workspace
+) -> None:
+    url = f"/api/v1/digits/points/{workspace.newest_version()}"
+    answer = client.get(url)
+    assert answer.status_code == 200
+    assert answer.content == payload.pack_points(workspace.atlas())
+    assert "immutable" in answer.headers["cache-control"]
+    assert "access-control-allow-origin" not in answer.headers
+    again = client.get(url, headers={"If-None-Match": answer.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+
+
+def test_a_column_changes_with_every_decision_and_can_be_asked_for_since(
+    client: TestClient, workspace: Workspace
+) -> None:
+    url = f"/api/v1/digits/column/{workspace.newest_version()}/category"
+    first = client.get(url)
+    workspace.label(workspace.select("cluster:0"), "zero")
+    second = client.get(url, headers={"If-None-Match": first.headers["etag"]})
+    assert second.status_code == 200, "a decision makes the old tag stale"
+    assert second.headers["etag"] != first.headers["etag"]
+    assert client.get(url, headers={"If-None-Match": second.headers["etag"]}).status_code == 304
+    delta = client.get(url, params={"since": 0})
+    assert b'"form":"delta"' in delta.content and b'"form":"full"' in second.content
+    assert len(delta.content) < len(second.content)
+
+
+def test_every_column_of_the_page_is_served(client: TestClient, workspace: Workspace) -> None:
+    for field in ("category", "instance", "flags"):
+        url = f"/api/v1/digits/column/{workspace.newest_version()}/{field}"
+        assert client.get(url).status_code == 200
+    url = f"/api/v1/digits/column/{workspace.newest_version()}/secret"
+    assert client.get(url).status_code == 404
+
+
+def test_a_thumbnail_is_served_by_id_and_by_wire_index(
+    client: TestClient, workspace: Workspace
+) -> None:
+    atlas = workspace.atlas()
+    row = int(payload.rows_at(atlas, [5])[0])
+    by_id = client.get(f"/api/v1/digits/thumb/{atlas.item_ids[row]}")
+    by_index = client.get(f"/api/v1/digits/thumb_at/{atlas.version}/5")
+    assert by_id.content == by_index.content
+    assert by_id.headers["content-type"] == "image/jpeg"
+    assert PIL.Image.open(io.BytesIO(by_id.content)).size == (64, 64)
+    assert client.get(f"/api/v1/digits/thumb_at/{atlas.version}/99999").status_code == 404
+
+
+def test_a_sheet_holds_the_thumbnails_that_were_asked_for(
+    client: TestClient, workspace: Workspace
+) -> None:
+    url = f"/api/v1/digits/sheet/{workspace.newest_version()}"
+    body = np.arange(40, dtype="<u4").tobytes()
+    answer = client.post(url, content=body)
+    assert PIL.Image.open(io.BytesIO(answer.content)).size == (1024, 192)
+    assert client.post(url, content=b"").status_code == 400
+    assert client.post(url, content=b"abc").status_code == 400
+    assert client.post(url, content=np.array([99999], "<u4").tobytes()).status_code == 404
+    assert client.post(url, content=b"\0" * 4 * 5000).status_code == 413
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Host": "evil.example"},
+        {"Host": "evil.example:8501"},
+        {"Host": ""},
+        {"Origin": "http://evil.example"},
+        {"Origin": "http://127.0.0.1:9999"},
+        {"Origin": "null"},
+        {"Sec-Fetch-Site": "cross-site"},
+    ],
+)
+def test_another_site_is_refused_on_every_route(
+    client: TestClient, workspace: Workspace, headers: dict[str, str]
+) -> None:
+    version = workspace.newest_version()
+    item = workspace.atlas().item_ids[0]
+    for path in (
+        f"points/{version}",
+        f"column/{version}/category",
+        f"thumb/{item}",
+        f"thumb_at/{version}/0",
+    ):
+        assert client.get(f"/api/v1/digits/{path}", headers=headers).status_code == 403, path
+    body = np.arange(3, dtype="<u4").tobytes()
+    answer = client.post(f"/api/v1/digits/sheet/{version}", content=body, headers=headers)
+    assert answer.status_code == 403
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:8501", "localhost:8501", "localhost"])
+def test_this_machine_is_answered_by_its_names(
+    client: TestClient, workspace: Workspace, host: str
+) -> None:
+    headers = {"Host": host, "Origin": f"http://{host}"}
+    url = f"/api/v1/digits/points/{workspace.newest_version()}"
+    assert client.get(url, headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "digits/points/0000000000000000",
+        "digits/points/..%2f..%2fdataset.json",
+        "nobody/points/0000000000000000",
+        "..%2f..%2fetc/points/0000000000000000",
+        "digits/thumb/..%2f..%2fdecisions.sqlite",
+        "digits/thumb/' OR '1'='1",
+    ],
+)
+def test_what_is_not_there_is_a_line_and_never_a_file(client: TestClient, path: str) -> None:
+    answer = client.get(f"/api/v1/{path}")
+    assert answer.status_code == 404
+    assert len(answer.content) < 400
