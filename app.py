@@ -2,6 +2,6 @@
 
 import streamlit as st
 
-from curation.server import MAIN, routes
+from curation.server import MAIN, middleware, routes
 
-app = st.App(MAIN, routes=routes())
+app = st.App(MAIN, routes=routes(), middleware=middleware())

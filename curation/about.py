@@ -15,15 +15,14 @@ LIBRARIES = (
 
 def about() -> dict[str, Any]:
     """Return versions, both packages' paths, device, registries and the datasets' home."""
-    from embeddings.cluster import CLUSTERERS
-    from embeddings.project import LAYOUTS
-
     import curation
     import embeddings
-    from curation.checks import CHECKS
-    from curation.exporters import EXPORTERS
+    from curation.checks import checks as CHECKS
+    from curation.exporters import exporters as EXPORTERS
+    from embeddings.cluster import CLUSTERERS
     from embeddings.dataset import SCHEMA_VERSION, home, names
     from embeddings.encoders import ENCODERS
+    from embeddings.project import LAYOUTS
 
     registries = (ENCODERS, LAYOUTS, CLUSTERERS, CHECKS, EXPORTERS)
     return {

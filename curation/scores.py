@@ -3,11 +3,11 @@
 from typing import Any
 
 import numpy as np
-from embeddings.purity import knn_accuracy
 
 from curation.records import FIELD
 from curation.workspace import Workspace
 from embeddings.errors import CurationError
+from embeddings.purity import knn_accuracy
 from embeddings.schema import rows_of
 
 

@@ -1,8 +1,8 @@
 """Read-only HTTP routes beside the app: points, columns and thumbnails (docs/protocol.md).
 
-Ids, versions and fields are looked up, never joined into a path or a query. Every route refuses a
-request whose `Host` is not this machine or whose `Origin` is another site: a page that the curator
-happens to visit must not be able to read the pictures.
+Ids, versions and fields are looked up, never joined into a path or a query. `Guard` stands before
+these and all of Streamlit's own routes: a page that the curator happens to visit must not be able
+to read the pictures.
 """
 
 from collections.abc import Callable
@@ -13,9 +13,12 @@ from urllib.parse import urlsplit
 
 import numpy as np
 from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from curation.schema import FIELDS, FLAGS
 from curation.settings import LOCAL_HOSTS
@@ -30,6 +33,8 @@ FOR_EVER = "private, max-age=31536000, immutable"
 ASK_AGAIN = "private, no-cache"
 BYTES = "application/octet-stream"
 SHEET_ITEMS = 4096  # cells of one sheet: 1024 x 16384 pixels, the most that a texture holds
+
+OURS = ("same-origin", "none")  # Sec-Fetch-Site of this page, and of what a person typed
 
 Answer = Callable[[Request], Response]
 
@@ -46,10 +51,10 @@ def routes() -> list[Route]:
     """Return the routes for `st.App(..., routes=routes())`."""
     base = "/api/v1/{dataset}"
     return [
-        Route(f"{base}/points/{{version}}", _guarded(points)),
-        Route(f"{base}/column/{{version}}/{{field}}", _guarded(column)),
-        Route(f"{base}/thumb/{{item_id}}", _guarded(thumb)),
-        Route(f"{base}/thumb_at/{{version}}/{{index}}", _guarded(thumb_at)),
+        Route(f"{base}/points/{{version}}", _answered(points)),
+        Route(f"{base}/column/{{version}}/{{field}}", _answered(column)),
+        Route(f"{base}/thumb/{{item_id}}", _answered(thumb)),
+        Route(f"{base}/thumb_at/{{version}}/{{index}}", _answered(thumb_at)),
         Route(f"{base}/sheet/{{version}}", _sheet, methods=["POST"]),
     ]
 
@@ -107,39 +112,69 @@ def sheet(request: Request, body: bytes) -> Response:
     return Response(picture, media_type="image/jpeg", headers={"Cache-Control": "no-store"})
 
 
+class Guard:
+    """Refuses HTTP and WebSocket requests for another host's name or from another site.
+
+    Streamlit looks at hosts and origins for its WebSocket alone, and before it refuses a foreign
+    origin it asks a web service for this machine's address.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, or answer 403."""
+        if scope["type"] in ("http", "websocket"):
+            reason = _foreign(Headers(scope=scope))
+            if reason is not None:
+                if scope["type"] == "websocket":
+                    await send({"type": "websocket.close", "code": 1008, "reason": reason})
+                else:
+                    await _error(403, reason)(scope, receive, send)
+                return
+        await self.app(scope, receive, send)
+
+
+def middleware() -> list[Middleware]:
+    """Return the middleware for `st.App(..., middleware=middleware())`."""
+    return [Middleware(Guard)]
+
+
+def _foreign(headers: Headers) -> str | None:
+    """Return why a request is not this machine's own page's, or None."""
+    host = urlsplit(f"//{headers.get('host', '')}")
+    if host.hostname not in allowed_hosts():
+        return "this host name is not served; use http://127.0.0.1"
+    origin = headers.get("origin")
+    if origin is not None and urlsplit(origin).netloc != host.netloc:
+        return "other sites may not read this"
+    document = headers.get("sec-fetch-dest") == "document"  # a link that the curator followed
+    if headers.get("sec-fetch-site", "none") not in OURS and not document:
+        return "other sites may not read this"
+    return None
+
+
 # ---- inside
 
 
-def _guarded(answer: Answer) -> Answer:
+def _answered(answer: Answer) -> Answer:
     @wraps(answer)
-    def guarded(request: Request) -> Response:
+    def answered(request: Request) -> Response:
         try:
-            _check_caller(request)
             return answer(request)
         except Refused as refused:
             return _error(refused.status, str(refused))
         except CurationError as error:
             return _error(404, str(error))
 
-    return guarded
+    return answered
 
 
 async def _sheet(request: Request) -> Response:
     if int(request.headers.get("content-length", "0") or 0) > 4 * SHEET_ITEMS:
         return _error(413, f"a sheet has at most {SHEET_ITEMS} items")
     body = await request.body()
-    return await run_in_threadpool(_guarded(lambda inner: sheet(inner, body)), request)
-
-
-def _check_caller(request: Request) -> None:
-    host = urlsplit(f"//{request.headers.get('host', '')}")
-    if host.hostname not in allowed_hosts():
-        raise Refused(403, "this host name is not served; use http://127.0.0.1")
-    origin = request.headers.get("origin")
-    if origin is not None and urlsplit(origin).netloc != host.netloc:
-        raise Refused(403, "other sites may not read this")
-    if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
-        raise Refused(403, "other sites may not read this")
+    return await run_in_threadpool(_answered(lambda inner: sheet(inner, body)), request)
 
 
 def allowed_hosts() -> set[str]:

@@ -189,6 +189,12 @@ class Workspace:
         order = np.argsort(distance, kind="stable")
         return selection.item_ids[order], distance[order]
 
+    def clusters_of(self, selection: Selection, item_ids: Sequence[str]) -> list[int]:
+        """Return the cluster of each of `item_ids` on the atlas of `selection`."""
+        atlas = self.atlas(selection.atlas_version)
+        rows = atlas_rows(atlas.item_ids, np.array(item_ids, dtype=np.str_))
+        return [int(cluster) for cluster in atlas.cluster[rows]]
+
     # ---- acts
 
     def forecast(self, selection: Selection, value: str, field: str = "category") -> Forecast:
@@ -316,46 +322,6 @@ class Workspace:
         atlas = self.atlas(version)
         self.labels.refresh()
         return records(self.store, self.labels, atlas, self.item_nos(atlas.version))
-
-    def label_names(self, field: str = "category") -> list[str]:
-        """Return the labels in use, most used first, then those the metadata brought."""
-        self.labels.refresh()
-        counts = self.labels.counts(field)
-        used = sorted(counts, key=lambda name: (-counts[name], name))
-        return used + [name for name in self._imported_names() if name not in counts]
-
-    def _imported_names(self) -> list[str]:
-        rows = self.store.fields()
-        names: set[str] = set()
-        for column in rows.column_names:
-            if column.lower() in ("label", "category", "class", "class_name"):
-                values = rows[column].unique().to_pylist()
-                names |= {str(value) for value in values[:500] if value not in (None, "")}
-        return sorted(names)
-
-    def progress(self, version: str | None = None) -> list[dict[str, Any]]:
-        """Return for each cluster its size, how many are labelled or excluded, and its labels."""
-        atlas = self.atlas(version)
-        self.labels.refresh()
-        items = self.item_nos(atlas.version)
-        category = self.labels.category(items)
-        excluded = (self.labels.flags(items) >> FLAGS.index("excluded") & 1).astype(bool)
-        rows = []
-        for cluster in atlas.clusters:
-            members = atlas.members(cluster)
-            held = [name for name in category[members] if name is not None]
-            names, counts = np.unique(held, return_counts=True)
-            top = names[np.argsort(-counts, kind="stable")][:3].tolist() if len(names) else []
-            rows.append(
-                {
-                    "cluster": int(cluster),
-                    "items": len(members),
-                    "labelled": len(held),
-                    "excluded": int(excluded[members].sum()),
-                    "labels": [str(name) for name in top],
-                }
-            )
-        return rows
 
     # ---- checks
 

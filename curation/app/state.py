@@ -92,15 +92,15 @@ def take_strays(message: Mapping[str, Any] | None, shown: Sequence[str]) -> None
     st.session_state["dropped"] = (dropped() - frozenset(shown)) | away
 
 
-def ordered(workspace: Workspace) -> Ids:
+def ordered(workspace: Workspace) -> list[str]:
     """Return the selected ids from the medoid outwards; worked out once a selection."""
     held = selection()
     assert held is not None, "pages ask only when something is selected"
     kept_order = st.session_state.get("ordered")
     if kept_order is None or kept_order[0] is not held:
-        kept_order = (held, workspace.typical_first(held)[0])
+        kept_order = (held, workspace.typical_first(held)[0].tolist())
         st.session_state["ordered"] = kept_order
-    found: Ids = kept_order[1]
+    found: list[str] = kept_order[1]
     return found
 
 

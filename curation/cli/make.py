@@ -53,7 +53,9 @@ def demo(encoder: str, port: int, no_browser: bool, no_serve: bool, as_json: boo
 )
 @click.option("--batch", help="Name of this delivery, kept with every new image.")
 @click.option("--layout", default="umap", show_default=True, help="umap, tsne or pca.")
-@click.option("--dims", type=click.IntRange(2, 3), default=2, show_default=True)
+@click.option(
+    "--dims", type=click.IntRange(2, 3), default=2, show_default=True, help="2-D or 3-D layout."
+)
 @click.option("--cluster", default="hdbscan", show_default=True, help="hdbscan, dbscan or kmeans.")
 @click.option(
     "--neighbours", type=click.IntRange(2, 200), default=30, show_default=True, help="k of k-NN."

@@ -40,6 +40,7 @@ def open_app(name: str | None, port: int, *, browser: bool) -> None:
     app = Path(__file__).resolve().parent.parent / "app" / "asgi.py"
     click.echo(f"Curation Atlas on http://{HOST}:{port} (Ctrl+C ends it)", err=True)
     sys.stdout.flush()
+    # -P: what lies in the current folder must not shadow a module
     command = [
         sys.executable,
         "-m",

@@ -49,7 +49,7 @@ def info(as_json: bool) -> None:
         (key, inner if not isinstance(inner, dict) else _line(inner))
         for key, inner in value.items()
     ]
-    show(value, "\n".join(f"{key:<14}{inner}" for key, inner in rows), as_json)
+    show(value, "\n".join(f"{key:<16}{inner}" for key, inner in rows), as_json)
 
 
 def _line(value: dict[str, Any]) -> str:

@@ -8,8 +8,9 @@ import PIL.Image
 import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
+from starlette.websockets import WebSocketDisconnect
 
-from curation.server import routes
+from curation.server import Guard, middleware, routes
 from curation.viewer import payload
 from curation.workspace import Workspace
 
@@ -18,7 +19,7 @@ LOCAL = "http://127.0.0.1:8501"
 
 @pytest.fixture
 def client(digits: str) -> Iterator[TestClient]:
-    with TestClient(Starlette(routes=routes()), base_url=LOCAL) as client:
+    with TestClient(Starlette(routes=routes(), middleware=middleware()), base_url=LOCAL) as client:
         yield client
 
 
@@ -98,7 +99,8 @@ def test_a_sheet_holds_the_thumbnails_that_were_asked_for(
         {"Origin": "http://evil.example"},
         {"Origin": "http://127.0.0.1:9999"},
         {"Origin": "null"},
-        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Dest": "image"},
+        {"Sec-Fetch-Site": "same-site", "Sec-Fetch-Dest": "empty"},
     ],
 )
 def test_another_site_is_refused_on_every_route(
@@ -116,6 +118,25 @@ def test_another_site_is_refused_on_every_route(
     body = np.arange(3, dtype="<u4").tobytes()
     answer = client.post(f"/api/v1/digits/sheet/{version}", content=body, headers=headers)
     assert answer.status_code == 403
+
+
+def test_a_websocket_from_another_site_is_closed_before_streamlit_sees_it() -> None:
+    async def reached(scope, receive, send) -> None:
+        raise AssertionError("the guard let it through")
+
+    client = TestClient(Guard(reached), base_url=LOCAL)
+    for headers in ({"Origin": "http://evil.example"}, {"Host": "evil.example"}):
+        with (
+            pytest.raises(WebSocketDisconnect) as closed,
+            client.websocket_connect("/_stcore/stream", headers=headers),
+        ):
+            pass
+        assert closed.value.code == 1008
+
+
+def test_a_link_to_the_app_may_be_followed_from_another_site(client: TestClient) -> None:
+    headers = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Dest": "document"}
+    assert client.get("/api/v1/digits/points/0", headers=headers).status_code == 404
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:8501", "localhost:8501", "localhost"])

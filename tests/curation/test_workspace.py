@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow.csv
 import pytest
 
+from curation.overview import label_names, progress
 from curation.schema import Selection
 from curation.workspace import Workspace, shared
 from embeddings import dataset as datasets
@@ -168,12 +169,12 @@ def test_a_source_that_changed_is_found_out_at_export(digits: str, tmp_path: Pat
 def test_progress_counts_every_item_once_with_noise_as_its_own_group(digits: str) -> None:
     workspace = Workspace(digits)
     workspace.label(workspace.select("cluster:0"), "zero")
-    rows = workspace.progress()
-    assert sum(row["items"] for row in rows) == 1797
-    by_cluster = {row["cluster"]: row for row in rows}
-    assert by_cluster[0]["labelled"] == by_cluster[0]["items"]
-    assert by_cluster[0]["labels"] == ["zero"]
-    assert by_cluster[1]["labelled"] == 0
+    rows = progress(workspace)
+    assert sum(row.items for row in rows) == 1797
+    by_cluster = {row.cluster: row for row in rows}
+    assert by_cluster[0].labelled == by_cluster[0].items
+    assert by_cluster[0].labels == ("zero",)
+    assert by_cluster[1].labelled == 0
 
 
 def test_labels_offered_are_those_in_use_most_used_first(digits: str) -> None:
@@ -181,7 +182,7 @@ def test_labels_offered_are_those_in_use_most_used_first(digits: str) -> None:
     big, small = workspace.select("cluster:0"), workspace.select("cluster:1")
     workspace.label(Selection(small.item_ids[:2], small.atlas_version), "rare")
     workspace.label(big, "common")
-    assert workspace.label_names() == ["common", "rare"]
+    assert label_names(workspace) == ["common", "rare"]
 
 
 def test_an_unknown_dataset_lists_those_there_are(digits: str) -> None:

@@ -3,6 +3,7 @@
 import streamlit as st
 
 from curation.app import state
+from curation.overview import label_names
 from curation.schema import FIELDS, FLAGS, Decision, Selection
 from curation.viewer.payload import encode_selection
 from curation.workspace import Workspace
@@ -29,7 +30,7 @@ def label_bar(workspace: Workspace, chosen: Selection | None) -> None:
     field = field or FIELDS[0]
     name = text.selectbox(
         "Label",
-        workspace.label_names(field),
+        label_names(workspace, field),
         index=None,
         key=f"label-{field}",
         placeholder="type or choose a label",

@@ -1,11 +1,10 @@
 """The Labels page: how far the labelling is, by label and by cluster, and the log."""
 
-from typing import Any
-
 import streamlit as st
 
 from curation.app import state
 from curation.app.components import acts
+from curation.overview import ClusterProgress, progress
 from curation.workspace import Workspace
 
 LOG_ROWS = 200
@@ -14,8 +13,8 @@ LOG_ROWS = 200
 def page(workspace: Workspace) -> None:
     """Show the progress and the log."""
     atlas = state.atlas(workspace)
-    rows = workspace.progress(atlas.version)
-    items, labelled = len(atlas), sum(row["labelled"] for row in rows)
+    rows = progress(workspace, atlas.version)
+    items, labelled = len(atlas), sum(row.labelled for row in rows)
     share = labelled / items if items else 0.0
     st.progress(share, f"{labelled:,} of {items:,} items labelled ({share:.0%})")
     left, right = st.columns([2, 3], gap="large")
@@ -46,15 +45,15 @@ def _by_label(workspace: Workspace) -> None:
         )
 
 
-def _by_cluster(workspace: Workspace, rows: list[dict[str, Any]]) -> None:
+def _by_cluster(workspace: Workspace, rows: list[ClusterProgress]) -> None:
     st.subheader("Clusters")
     table = [
         {
-            "cluster": "noise" if row["cluster"] < 0 else str(row["cluster"]),
-            "items": row["items"],
-            "labelled": row["labelled"] / row["items"],
-            "excluded": row["excluded"],
-            "labels": row["labels"],
+            "cluster": "noise" if row.cluster < 0 else str(row.cluster),
+            "items": row.items,
+            "labelled": row.labelled / row.items,
+            "excluded": row.excluded,
+            "labels": list(row.labels),
         }
         for row in rows
     ]
@@ -71,7 +70,7 @@ def _by_cluster(workspace: Workspace, rows: list[dict[str, Any]]) -> None:
     )
     marked = chosen["selection"]["rows"]
     if marked:
-        cluster = rows[marked[0]]["cluster"]
+        cluster = rows[marked[0]].cluster
         st.button(
             f"Select {table[marked[0]]['cluster']} on the map",
             icon=":material/bubble_chart:",

@@ -1,10 +1,10 @@
 """The Map page: the atlas, and beside it what is selected and what can be done with it."""
 
-import numpy as np
 import streamlit as st
 
 from curation.app import state
 from curation.app.components import acts
+from curation.overview import composition
 from curation.schema import FIELDS, Selection
 from curation.viewer import component
 from curation.workspace import Workspace
@@ -12,6 +12,7 @@ from embeddings.schema import NOISE, Atlas
 
 HEIGHT = 720  # pixels of the map
 SHEET_HEIGHT = 430
+NAMED = 4  # clusters of a selection that are told by name
 TYPICAL, ODD = 300, 900  # of a larger selection the sheet shows so many from each end
 
 
@@ -73,16 +74,13 @@ def _headline(workspace: Workspace, held: Selection | None, chosen: Selection | 
 
 
 def _where(workspace: Workspace, held: Selection) -> str:
-    atlas = workspace.atlas(held.atlas_version)
-    rows = atlas.rows_of(held.item_ids)
-    numbers, counts = np.unique(atlas.cluster[rows], return_counts=True)
-    order = np.argsort(-counts, kind="stable")[:4]
-    parts = [
-        f"{counts[at]:,} in {'noise' if numbers[at] == NOISE else f'cluster {numbers[at]}'}"
-        for at in order
+    parts = composition(workspace, held)
+    words = [
+        f"{count:,} in {'noise' if cluster == NOISE else f'cluster {cluster}'}"
+        for cluster, count in parts[:NAMED]
     ]
-    more = f" and {len(numbers) - 4} more clusters" if len(numbers) > 4 else ""
-    return " · ".join(parts) + more
+    more = f" and {len(parts) - NAMED} more clusters" if len(parts) > NAMED else ""
+    return " · ".join(words) + more
 
 
 def _sheet(workspace: Workspace, held: Selection) -> None:
@@ -92,19 +90,17 @@ def _sheet(workspace: Workspace, held: Selection) -> None:
             f"The {TYPICAL} most typical and the {ODD} least typical of {len(ids):,}; "
             "dropping works on those shown."
         )
-        ids = np.concatenate([ids[:TYPICAL], ids[-ODD:]])
-    shown = [str(item_id) for item_id in ids]
-    atlas = workspace.atlas(held.atlas_version)
+        ids = ids[:TYPICAL] + ids[-ODD:]
     gone = state.dropped()
     key = f"sheet-{workspace.name}"
     component.contact_sheet(
         key,
-        item_ids=shown,
+        item_ids=ids,
         thumb_url=f"/api/v1/{workspace.name}/thumb/{{id}}",
-        labels=workspace.labels.category(workspace.journal.item_nos(shown)).tolist(),
-        clusters=atlas.cluster[atlas.rows_of(ids)].tolist(),
-        dropped=[at for at, item_id in enumerate(shown) if item_id in gone],
+        labels=workspace.labels.category(workspace.journal.item_nos(ids)).tolist(),
+        clusters=workspace.clusters_of(held, ids),
+        dropped=[at for at, item_id in enumerate(ids) if item_id in gone],
         height=SHEET_HEIGHT,
-        on_strays=lambda: state.take_strays(state.value(key).strays, shown),
+        on_strays=lambda: state.take_strays(state.value(key).strays, ids),
     )
     st.caption("Most typical first. Click the strays to drop them; the rest gets the label.")

@@ -1,0 +1,253 @@
+"""The whole job in a real browser: lasso, drop strays, label, undo, redo, restart, export."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from map_site import MAP, SHEET, wire_index
+from playwright.sync_api import Page, expect
+
+from curation.workspace import Workspace
+
+pytestmark = pytest.mark.browser
+PATIENCE = 20_000  # milliseconds: the machine is shared
+
+
+class App:
+    """`curate serve` as a process of its own, that can be ended and started again."""
+
+    def __init__(self) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.start()
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "curation.cli", "serve", "-d", "digits", "--no-browser"]
+        self.process = subprocess.Popen([*command, "--port", str(self.port)], env=dict(os.environ))
+        for _ in range(300):
+            if self.process.poll() is not None:
+                raise AssertionError(f"the server ended with {self.process.returncode}")
+            try:
+                with urllib.request.urlopen(f"{self.url}/_stcore/health", timeout=1):
+                    return
+            except OSError:
+                time.sleep(0.1)
+        raise AssertionError("the server did not come up")
+
+    def stop(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(timeout=15)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+@pytest.fixture
+def app(digits: str) -> Iterator[App]:
+    running = App()
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def desk(browser, app: App) -> Iterator[Page]:
+    context = browser.new_context(viewport={"width": 1500, "height": 950}, reduced_motion="reduce")
+    asked: list[str] = []
+    page = context.new_page()
+    page.on("request", lambda request: asked.append(request.url))
+    page.set_default_timeout(PATIENCE)
+    expect.set_options(timeout=PATIENCE)
+    open_map(page, app)
+    yield page
+    away = [url for url in asked if not url.startswith((app.url, "data:", "blob:"))]
+    context.close()
+    assert not away, f"the page asked another machine: {away}"
+
+
+def open_map(page: Page, app: App) -> None:
+    page.goto(app.url)
+    page.wait_for_selector(f"{MAP}[data-ready='true']")
+
+
+def places(page: Page, items: list[int]) -> np.ndarray:
+    """Where items (wire indices) stand on the screen, (m, 2) pixels of the page."""
+    found = page.locator(MAP).evaluate(
+        """(root, items) => { const { camera, places } = root.atlasMap;
+        const { left, top } = root.querySelector('canvas').getBoundingClientRect();
+        return items.map((i) => { const [x, y] = camera.toScreen(places.x[i], places.y[i]);
+        return [x + left, y + top]; }); }""",
+        items,
+    )
+    return np.array(found)
+
+
+def lonely_cluster(workspace: Workspace) -> int:
+    """The cluster that a circle holds with the fewest others in it."""
+    atlas = workspace.atlas()
+    shares = {}
+    for cluster in atlas.clusters[atlas.clusters >= 0]:
+        mine = atlas.xy[atlas.cluster == cluster]
+        away = np.linalg.norm(atlas.xy - mine.mean(axis=0), axis=1)
+        reach = np.linalg.norm(mine - mine.mean(axis=0), axis=1).max()
+        shares[int(cluster)] = len(mine) / (away <= reach).sum()
+    return max(shares, key=lambda cluster: shares[cluster])
+
+
+def lasso(page: Page, workspace: Workspace, cluster: int) -> None:
+    atlas = workspace.atlas()
+    page.locator(MAP).focus()
+    page.keyboard.press("l")
+    items = [wire_index(atlas, int(row)) for row in atlas.members(cluster)]
+    points = places(page, items)
+    middle = points.mean(axis=0)
+    reach = np.linalg.norm(points - middle, axis=1).max() + 5
+    turn = np.linspace(0, 2 * np.pi, 40)
+    ring = middle + reach * np.stack([np.cos(turn), np.sin(turn)], axis=1)
+    page.mouse.move(*ring[0])
+    page.mouse.down()
+    for x, y in ring[1:]:
+        page.mouse.move(x, y)
+    page.mouse.up()
+
+
+def labelled(name: str, label: str) -> set[str]:
+    """Read what stands in the journal with a workspace of this process."""
+    workspace = Workspace(name)
+    items = workspace.labels.items_with("category", label)
+    return set(workspace.journal.item_ids(items).tolist()) if items else set()
+
+
+def wait_for(page: Page, words: str) -> None:
+    page.get_by_text(words).first.wait_for()
+
+
+def choose_label(page: Page, label: str) -> None:
+    field = page.get_by_role("combobox", name="Label").first
+    field.click()
+    field.fill(label)
+    page.keyboard.press("Enter")
+
+
+def test_a_cluster_is_lassoed_cleaned_labelled_undone_redone_and_exported(
+    desk: Page, app: App, digits: str, tmp_path: Path
+) -> None:
+    workspace = Workspace(digits)
+    cluster = lonely_cluster(workspace)
+    lasso(desk, workspace, cluster)
+    tiles = desk.locator(f"{SHEET} [data-index]")
+    tiles.first.wait_for()
+    picked = int(desk.locator(MAP).get_attribute("data-selected") or 0)
+    members = set(workspace.select(f"cluster:{cluster}").item_ids.tolist())
+    assert picked >= len(members) > 20
+
+    strays = []
+    for place in (1, 4):
+        picture = tiles.nth(place).locator("img").get_attribute("src") or ""
+        strays.append(picture.rsplit("/", 1)[-1])
+        tiles.nth(place).click()
+    wait_for(desk, f"{picked - 2:,} selected")
+    wait_for(desk, "2 strays dropped")
+
+    choose_label(desk, "my digit")
+    desk.get_by_role("button", name="Label").first.click()
+    wait_for(desk, "Nothing selected")
+    marked = labelled(digits, "my digit")
+    assert len(marked) == picked - 2
+    assert not marked & set(strays)
+    assert members - set(strays) <= marked
+
+    desk.get_by_role("button", name="Undo").click()
+    wait_for(desk, "Redo category: my digit")
+    assert labelled(digits, "my digit") == set()
+    desk.get_by_role("button", name="Redo").click()
+    wait_for(desk, "Undo category: my digit")
+    assert labelled(digits, "my digit") == marked
+
+    desk.reload()
+    desk.wait_for_selector(f"{MAP}[data-ready='true']")
+    wait_for(desk, "Undo category: my digit")
+    app.stop()
+    app.start()
+    open_map(desk, app)
+    wait_for(desk, "Undo category: my digit")
+    desk.get_by_label("Colour the items by").select_option("category")
+    wait_for(desk, "my digit")
+
+    desk.get_by_role("link", name="Labels").click()
+    wait_for(desk, f"{len(marked):,} of 1,797 items labelled")
+    export_and_compare(desk, workspace, marked, tmp_path)
+
+
+def export_and_compare(desk: Page, workspace: Workspace, marked: set[str], tmp_path: Path) -> None:
+    desk.get_by_role("link", name="Export").click()
+    desk.get_by_text("imagefolder", exact=True).click()
+    target = tmp_path / "my set"
+    field = desk.get_by_label("Folder to write")
+    expect(field).to_have_value(str(Path.home() / "curation-exports" / "digits-imagefolder"))
+    field.fill(str(target))
+    field.press("Tab")
+    desk.get_by_role("button", name="Export").click()
+    wait_for(desk, "Written to")
+    source = {row["item_id"]: row["path"] for row in workspace.records().to_pylist()}
+    wanted = sorted(Path(source[item_id]).read_bytes() for item_id in marked)
+    files = sorted(target.rglob("*.png"))
+    assert sorted(path.read_bytes() for path in files) == wanted
+    assert {path.parent.name for path in files} == {"my digit"}
+    manifest = json.loads((target / "manifest.json").read_text())
+    assert manifest["source"]["head"] == workspace.journal.head
+
+    desk.get_by_role("button", name="Export").click()
+    wait_for(desk, "is there already")
+
+
+def test_everything_can_be_done_by_keyboard(desk: Page, digits: str) -> None:
+    workspace = Workspace(digits)
+    lasso(desk, workspace, lonely_cluster(workspace))
+    desk.locator(f"{SHEET} [data-index]").first.wait_for()
+    picked = int(desk.locator(MAP).get_attribute("data-selected") or 0)
+    desk.keyboard.press("Alt+x")
+    wait_for(desk, "Undo flag excluded")
+    assert len(Workspace(digits).labels.flagged("excluded")) == picked
+    desk.keyboard.press("Control+z")
+    wait_for(desk, "Redo flag excluded")
+    assert not Workspace(digits).labels.flagged("excluded")
+
+
+def test_a_label_with_a_tag_is_refused_in_words_and_nothing_is_written(
+    desk: Page, digits: str
+) -> None:
+    workspace = Workspace(digits)
+    lasso(desk, workspace, lonely_cluster(workspace))
+    desk.locator(f"{SHEET} [data-index]").first.wait_for()
+    choose_label(desk, "<script>alert(1)</script>")
+    desk.get_by_role("button", name="Label").first.click()
+    desk.get_by_role("alert").first.wait_for()
+    assert Workspace(digits).journal.head == 0
+
+
+def test_labels_by_hand_are_not_overwritten_unasked(desk: Page, digits: str) -> None:
+    workspace = Workspace(digits)
+    cluster = lonely_cluster(workspace)
+    first = workspace.select(f"cluster:{cluster}")
+    workspace.label(first, "old")
+    lasso(desk, workspace, cluster)
+    desk.locator(f"{SHEET} [data-index]").first.wait_for()
+    choose_label(desk, "new")
+    desk.get_by_role("button", name="Label").first.click()
+    wait_for(desk, "Some of these are labelled already")
+    assert len(labelled(digits, "old")) == len(first.item_ids)
+    desk.get_by_role("button", name="Change them").click()
+    wait_for(desk, "Undo category: new")
+    assert not labelled(digits, "old")
