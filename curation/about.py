@@ -17,8 +17,8 @@ def about() -> dict[str, Any]:
     """Return versions, both packages' paths, device, registries and the datasets' home."""
     import curation
     import embeddings
-    from curation.checks import checks as CHECKS
-    from curation.exporters import exporters as EXPORTERS
+    from curation.checks import CHECKS
+    from curation.exporters import EXPORTERS
     from embeddings.cluster import CLUSTERERS
     from embeddings.dataset import SCHEMA_VERSION, home, names
     from embeddings.encoders import ENCODERS

@@ -226,7 +226,9 @@ def _has(request: Request, tag: str) -> bool:
 
 
 def _bytes(data: bytes, tag: str, cache: str) -> Response:
-    return Response(data, media_type=BYTES, headers={"ETag": tag, "Cache-Control": cache})
+    # identity: Streamlit's middleware would compress the same megabytes at every request
+    headers = {"ETag": tag, "Cache-Control": cache, "Content-Encoding": "identity"}
+    return Response(data, media_type=BYTES, headers=headers)
 
 
 def _error(status: int, message: str) -> Response:

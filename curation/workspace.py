@@ -361,12 +361,16 @@ class Workspace:
         version: str | None = None,
         overwrite: bool = False,
         progress: Callable[[int, int], None] | None = None,
+        **options: Any,
     ) -> Path:
-        """Write the dataset in one format to the folder `to`; nothing half is ever left there."""
+        """Write the dataset in one format to the folder `to`; nothing half is ever left there.
+
+        `options` are the exporter's own (docs/exporters.md).
+        """
         rows = self.export_rows(version)
         snapshot = ["item_id", "category", "instance", "flags", "labelled_by", "labelled_at"]
         self.store.save_labels(rows.columns.select(snapshot))
-        return exporters.export(format, rows, to, overwrite=overwrite, progress=progress)
+        return exporters.export(format, rows, to, overwrite=overwrite, progress=progress, **options)
 
     def export_rows(self, version: str | None = None) -> exporters.ExportRows:
         """Return what an exporter is given: columns, manifest, and the source files' bytes."""

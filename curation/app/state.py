@@ -5,6 +5,7 @@ survive a reload (dataset, atlas) is in the address.
 """
 
 import os
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -115,6 +116,15 @@ def kept() -> Selection | None:
 
 
 # ---- commands to the map, and words to the curator
+
+
+def session(workspace: Workspace) -> str:
+    """Return a text that is new for every server session and dataset.
+
+    A page outlives a restart of the server; by this the map knows to count commands anew.
+    """
+    token = str(st.session_state.setdefault("session", uuid.uuid4().hex))
+    return f"{token}-{workspace.name}"
 
 
 def command() -> dict[str, Any] | None:

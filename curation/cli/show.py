@@ -62,7 +62,7 @@ def _line(value: dict[str, Any]) -> str:
 @as_json
 def check(checks: tuple[str, ...], name: str, as_json: bool) -> None:
     """Look for duplicates, outliers and doubtful labels; all checks when none is named."""
-    from curation.checks import checks as CHECKS
+    from curation.checks import CHECKS
     from curation.workspace import Workspace
 
     workspace = Workspace(name)

@@ -209,7 +209,7 @@ def export_and_compare(desk: Page, workspace: Workspace, marked: set[str], tmp_p
     assert manifest["source"]["head"] == workspace.journal.head
 
     desk.get_by_role("button", name="Export").click()
-    wait_for(desk, "is there already")
+    wait_for(desk, "exists; choose another folder")
 
 
 def test_everything_can_be_done_by_keyboard(desk: Page, digits: str) -> None:

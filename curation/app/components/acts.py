@@ -132,7 +132,7 @@ def _finish(decision: Decision) -> str:
     state.select(None)
     for field in FIELDS:
         state.set_value(f"label-{field}", None)
-    state.send("clear")
+    state.send("clear", version=decision.atlas_version)
     return _done(decision)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import streamlit as st
 
 from curation.app import state
-from curation.exporters import exporters as EXPORTERS
+from curation.exporters import EXPORTERS
 from curation.workspace import Workspace
 
 ABOUT = {

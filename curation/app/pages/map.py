@@ -40,6 +40,7 @@ def _map(workspace: Workspace, atlas: Atlas) -> None:
         },
         thumb_url=f"{base}/thumb_at/{atlas.version}/{{i}}",
         command=state.command(),
+        session=state.session(workspace),
         height=HEIGHT,
         on_selection=lambda: state.take_message(workspace, state.value(key).selection),
     )

@@ -1,0 +1,218 @@
+"""The map and the contact sheet as Streamlit components (version 2); see docs/protocol.md.
+
+The only module of the viewer that knows Streamlit, and only inside the functions that mount.
+"""
+
+import hashlib
+import re
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from curation.viewer.payload import FORMAT
+from embeddings.errors import CurationError
+
+STATIC = Path(__file__).parent / "static"
+# Every file after the files that it uses: the modules are joined into one scope.
+MAP_FILES = (
+    "data.js",
+    "camera.js",
+    "points.js",
+    "names.js",
+    "lasso.js",
+    "chrome.js",
+    "legend.js",
+    "gestures.js",
+    "stage.js",
+    "selector.js",
+    "map.js",
+    "hosts.js",
+    "map_host.js",
+)
+SHEET_FILES = ("sheet.js", "hosts.js", "sheet_host.js")
+LEAST_HEIGHT = 260  # pixels under which the toolbar no longer fits
+
+_IMPORT = re.compile(r"^import .* from '\./[\w.]+';\n", re.MULTILINE)
+_EXPORT = re.compile(r"^export (?!default)(?=async function|function|class|const)", re.MULTILINE)
+
+
+def joined(files: Sequence[str]) -> str:
+    """Return static modules as one: no imports left, one default export, the last file's."""
+    source = "\n".join((STATIC / name).read_text(encoding="utf-8") for name in files)
+    return _EXPORT.sub("", _IMPORT.sub("", source))
+
+
+@cache
+def map_module() -> str:
+    """Return the map as one ES module; its default export is a Streamlit component."""
+    return joined(MAP_FILES)
+
+
+@cache
+def sheet_module() -> str:
+    """Return the contact sheet as one ES module; its default export is a Streamlit component."""
+    return joined(SHEET_FILES)
+
+
+@cache
+def style(name: str) -> str:
+    """Return the style sheet of ``"map"`` or ``"sheet"``."""
+    return (STATIC / f"{name}.css").read_text(encoding="utf-8")
+
+
+@cache
+def _renderer(name: str) -> Callable[..., Any]:
+    """Declare a component once; a second declaration of one name would remount every instance."""
+    import streamlit as st
+
+    module = {"map": map_module, "sheet": sheet_module}[name]()
+    renderer: Callable[..., Any] = st.components.v2.component(
+        f"curation_atlas_{name}", js=module, css=style(name)
+    )
+    return renderer
+
+
+def atlas_map(
+    key: str,
+    *,
+    points_url: str,
+    version: str,
+    columns: Mapping[str, tuple[str, int]] | None = None,
+    color_by: str = "cluster",
+    thumb_url: str | None = None,
+    command: Mapping[str, Any] | None = None,
+    session: str = "",
+    height: int = 640,
+    on_selection: Callable[[], None] | None = None,
+) -> Mapping[str, Any] | None:
+    """Mount the map and return the selection message of this run, or None.
+
+    Parameters
+    ----------
+    key : str
+        Names the instance; camera and selection are kept under it in the browser.
+    points_url, thumb_url : str
+        Routes of the atlas `version`; ``{i}`` in `thumb_url` stands for the wire index.
+    columns : mapping of field to (url, seq)
+        The mutable columns. A `seq` newer than the browser's makes it fetch what changed.
+    color_by : str
+        ``"cluster"`` or a field of `columns`; a change recolours, the curator may choose another.
+    command : mapping, optional
+        ``{"seq": int, "op": "clear" | "fit" | "invert" | "select", "bits": str}``; obeyed once
+        for each rising `seq`. `bits` is `payload.encode_selection`; with a ``"version"`` it is
+        ignored on another atlas.
+    session : str
+        Any text that differs for every server session: a page may outlive one (a restart, a lost
+        connection). Where it changes, the map counts commands anew and tells its selection again.
+    height : int
+        Pixels.
+    on_selection : callable, optional
+        Called before the script runs again; the message is then in
+        ``st.session_state[key].selection``, for `payload.decode_selection`.
+    """
+    fields = {name: {"url": url, "seq": seq} for name, (url, seq) in (columns or {}).items()}
+    join = "&" if "?" in points_url else "?"
+    result = _renderer("map")(
+        key=key,
+        data={
+            "key": key,
+            "version": version,
+            # The format is part of the address: an old page's cache never meets new bytes.
+            "points_url": f"{points_url}{join}format={FORMAT}",
+            "columns": fields,
+            "color_by": color_by,
+            "thumb_url": thumb_url,
+            "command": dict(command) if command else None,
+            "session": session,
+            "height": max(LEAST_HEIGHT, height),
+        },
+        on_selection_change=on_selection or _nothing,
+    )
+    message: Mapping[str, Any] | None = result.selection
+    return message
+
+
+def contact_sheet(
+    key: str,
+    *,
+    item_ids: Sequence[str],
+    thumb_url: str,
+    labels: Sequence[str | None] | None = None,
+    clusters: Sequence[int] | None = None,
+    dropped: Sequence[int] = (),
+    height: int = 520,
+    on_strays: Callable[[], None] | None = None,
+) -> Mapping[str, Any] | None:
+    """Mount the contact sheet and return the strays message of this run, or None.
+
+    Parameters
+    ----------
+    key : str
+        Names the instance.
+    item_ids : sequence of str
+        What to show, in this order; ``{id}`` in `thumb_url` stands for one of them.
+    labels, clusters : sequences, optional
+        One for each item, for its badge and its accessible name.
+    dropped : sequence of int
+        Positions dropped from the start; read when `item_ids` differ from the last run's.
+    height : int
+        Pixels.
+    on_strays : callable, optional
+        Called before the script runs again; the message is then in
+        ``st.session_state[key].strays``, for `decode_strays`.
+    """
+    result = _renderer("sheet")(
+        key=key,
+        data={
+            "key": key,
+            "version": sheet_version(item_ids),
+            "ids": [str(item_id) for item_id in item_ids],
+            "thumb_url": thumb_url,
+            "labels": list(labels) if labels is not None else None,
+            "clusters": [int(number) for number in clusters] if clusters is not None else None,
+            "dropped": [int(position) for position in dropped],
+            "height": height,
+        },
+        on_strays_change=on_strays or _nothing,
+    )
+    message: Mapping[str, Any] | None = result.strays
+    return message
+
+
+def sheet_version(item_ids: Sequence[str]) -> str:
+    """Return what a strays message quotes: a hash of the items in their order."""
+    return hashlib.blake2b("\n".join(item_ids).encode(), digest_size=12).hexdigest()
+
+
+def decode_strays(message: object, item_ids: Sequence[str]) -> npt.NDArray[np.bool_]:
+    """Return which of `item_ids` were dropped, (n,) bool.
+
+    Raises
+    ------
+    CurationError
+        When the message speaks of another sheet, or of positions that it does not have.
+    """
+    if not isinstance(message, Mapping) or message.get("version") != sheet_version(item_ids):
+        raise CurationError("the strays belong to another contact sheet; drop them again")
+    positions = message.get("dropped")
+    if not isinstance(positions, list) or not all(
+        _is_position(p, len(item_ids)) for p in positions
+    ):
+        raise CurationError(
+            f"strays must be positions from 0 to {len(item_ids) - 1}; drop them again"
+        )
+    mask = np.zeros(len(item_ids), np.bool_)
+    mask[np.asarray(positions, dtype=np.int64)] = True
+    return mask
+
+
+def _is_position(value: object, count: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < count
+
+
+def _nothing() -> None:
+    """Streamlit returns a trigger's value only where it has a callback."""

@@ -1,0 +1,33 @@
+"""Colours for codes: stable, safe for colour-blind eyes, readable on light and dark."""
+
+import colorsys
+
+# The coloured eight of Petroff's ten-colour sequence (M. A. Petroff, "Accessible Color Sequences
+# for Data Visualization", arXiv:2107.02270, 2021), which was optimised under simulated protanopia,
+# deuteranopia and tritanopia. Its two greys are left out: grey means noise or no label here.
+PETROFF = (
+    "#3f90da",
+    "#ffa90e",
+    "#bd1f01",
+    "#832db6",
+    "#a96b59",
+    "#e76300",
+    "#b9ac70",
+    "#92dadd",
+)
+NONE_COLOR = "#9aa0a6"  # noise, no label
+GOLDEN_RATIO = 0.618033988749895
+FIRST_HUE = 0.36  # the walk begins in the greens, which Petroff's eight leave free
+LIGHTNESS = (0.40, 0.62, 0.50)  # neighbours of the walk differ in lightness as well as in hue
+
+
+def color(code: int) -> str:
+    """Return the colour of a code as ``#rrggbb``; the same code has the same colour for ever."""
+    if code < 0:
+        return NONE_COLOR
+    if code < len(PETROFF):
+        return PETROFF[code]
+    step = code - len(PETROFF)
+    hue = (FIRST_HUE + step * GOLDEN_RATIO) % 1.0
+    channels = colorsys.hls_to_rgb(hue, LIGHTNESS[step % len(LIGHTNESS)], 0.55)
+    return "#" + "".join(f"{round(255 * channel):02x}" for channel in channels)

@@ -1,0 +1,361 @@
+"""What crosses to the browser and back: points, columns, selections (see docs/protocol.md).
+
+Everything is in wire order, which is level-of-detail order: the rows that stand for a coarse grid
+cell come first, so that a prefix cut at a level is an even sample of the map. Python keeps the
+permutation; the browser never sees an item id.
+"""
+
+import base64
+import binascii
+import hashlib
+import json
+import struct
+import zlib
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from curation.viewer.palette import NONE_COLOR, color
+from embeddings.errors import CurationError
+from embeddings.schema import NOISE, Atlas, Float32, Int32
+
+FORMAT = 1  # the layout of the bytes *and* the wire order; a browser may keep both for ever
+MAGIC = b"CMAP"
+PREAMBLE = struct.Struct("<4sIII")  # magic, format, bytes of the header, 0
+ALIGN = 8  # columns start at multiples of this, so that typed arrays need no copy
+NONE_U16, NONE_U32 = 0xFFFF, 0xFFFFFFFF  # "no cluster", "no label"
+FULL_SCALE = 65535  # coordinates are integers 0..65535, one scale for all axes
+FIRST_GRID_BITS = 2  # level 0 is a grid of 4 x 4 cells, every level has half the cell
+LEVELS = 15  # the last level is the full 65536 x 65536; what still shares a cell comes after
+ORDERS_KEPT = 8  # permutations in RAM: 4 MB each at 1,000,000 items
+
+UInt16 = npt.NDArray[np.uint16]
+UInt64 = npt.NDArray[np.uint64]
+Column = tuple[str, npt.NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class LabelColumn:
+    """One mutable column of an atlas: what people decided about its items, by row number.
+
+    `coding` says how `codes` (n,) int32 are read: ``"category"`` (an index into `legend`, -1 =
+    none) or ``"bits"`` (bit b set = legend entry b holds). `seq` is the journal's head they show.
+    """
+
+    field: str
+    codes: Int32
+    legend: Sequence[str]
+    seq: int
+    coding: str = "category"
+
+    def __post_init__(self) -> None:
+        if self.coding not in ("category", "bits"):
+            raise ValueError(f"coding must be 'category' or 'bits', got {self.coding!r}")
+        limit = len(self.legend) if self.coding == "category" else 1 << len(self.legend)
+        low = NOISE if self.coding == "category" else 0
+        if len(self.codes) and not low <= self.codes.min() <= self.codes.max() < limit:
+            raise ValueError(f"codes of {self.field} must be in [{low}, {limit})")
+
+
+@dataclass(frozen=True)
+class RowSelection:
+    """What was selected, as sorted row numbers (m,) int32 of the atlas `atlas_version`."""
+
+    rows: Int32
+    atlas_version: str
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+# ---- wire order -----------------------------------------------------------------------------
+
+
+def quantise(xy: Float32) -> UInt16:
+    """Return coordinates as integers 0..65535, (n, d) uint16: one origin and scale for all axes."""
+    if not np.isfinite(xy).all():
+        raise ValueError("xy must be finite")
+    if not len(xy):
+        return np.zeros(xy.shape, np.uint16)
+    low = xy.min(axis=0).astype(np.float64)
+    span = float((xy.max(axis=0) - low).max()) or 1.0
+    grid: UInt16 = np.floor((xy - low) / span * FULL_SCALE + 0.5).astype(np.uint16)
+    return grid
+
+
+def wire_order(xy: Float32) -> tuple[Int32, list[int]]:
+    """Return the row number of each wire index, (n,) int32, and where each level starts.
+
+    A row's level is the first grid level at which it represents its cell; one random row (the
+    same on every machine) represents each occupied cell, and goes on doing so at finer levels.
+    ``order[: offsets[level + 1]]`` is one row for every occupied cell of that level's grid.
+    Rows of one level follow the Morton curve, so that a selected region compresses well.
+    """
+    n = len(xy)
+    grid = quantise(xy[:, :2]).astype(np.uint32)
+    morton = _spread(grid[:, 0]) | (_spread(grid[:, 1]) << np.uint32(1))
+    along = np.argsort(morton, kind="stable")
+    morton = morton[along]
+    rank = _shuffled(along.astype(np.uint64))
+    level = np.full(n, LEVELS, np.uint8)
+    for depth in reversed(range(LEVELS)):
+        level[_representatives(morton >> np.uint32(28 - 2 * depth), rank)] = depth
+    by_level = np.argsort(level, kind="stable")
+    offsets = np.searchsorted(level[by_level], np.arange(LEVELS + 2)).tolist()
+    return along[by_level].astype(np.int32), offsets
+
+
+def _spread(values: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
+    """Put a zero bit between the 16 low bits: half of a Morton code."""
+    for shift, mask in ((8, 0x00FF00FF), (4, 0x0F0F0F0F), (2, 0x33333333), (1, 0x55555555)):
+        values = (values | (values << np.uint32(shift))) & np.uint32(mask)
+    return values
+
+
+def _shuffled(numbers: UInt64) -> UInt64:
+    """Map numbers one to one to random-looking ones (SplitMix64, Steele et al., OOPSLA 2014).
+
+    Not NumPy's generator: its streams may change between versions, and this order may not.
+    """
+    mixed = numbers + np.uint64(0x9E3779B97F4A7C15)
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return mixed ^ (mixed >> np.uint64(31))
+
+
+def _representatives(cell: npt.NDArray[np.uint32], rank: UInt64) -> npt.NDArray[np.bool_]:
+    """Mark, in rows sorted by cell, the one of lowest rank in each cell."""
+    if not len(cell):
+        return np.zeros(0, np.bool_)
+    starts = np.flatnonzero(np.r_[True, cell[1:] != cell[:-1]])
+    lowest = np.minimum.reduceat(rank, starts)
+    mine: npt.NDArray[np.bool_] = rank == np.repeat(lowest, np.diff(np.r_[starts, len(cell)]))
+    return mine
+
+
+_orders: OrderedDict[tuple[str, int], tuple[Int32, list[int]]] = OrderedDict()
+_orders_lock = Lock()
+
+
+def order_of(atlas: Atlas) -> tuple[Int32, list[int]]:
+    """Return `wire_order` of an atlas, kept for the last few versions."""
+    key = (atlas.version, len(atlas))
+    with _orders_lock:
+        if key in _orders:
+            _orders.move_to_end(key)
+            return _orders[key]
+    made = wire_order(atlas.xy)
+    made[0].flags.writeable = False
+    with _orders_lock:
+        _orders[key] = made
+        while len(_orders) > ORDERS_KEPT:
+            _orders.popitem(last=False)
+    return made
+
+
+def rows_at(atlas: Atlas, wire_indices: npt.ArrayLike) -> Int32:
+    """Return the row numbers behind wire indices, (m,) int32.
+
+    Raises
+    ------
+    CurationError
+        When an index is not on this atlas.
+    """
+    indices = np.asarray(wire_indices, dtype=np.int64)
+    if indices.size and not 0 <= indices.min() <= indices.max() < len(atlas):
+        raise CurationError(
+            f"wire index out of range: expected 0 to {len(atlas) - 1}; reload the page"
+        )
+    return order_of(atlas)[0][indices]
+
+
+# ---- down: points and columns ---------------------------------------------------------------
+
+
+def pack_points(atlas: Atlas) -> bytes:
+    """Return the geometry of an atlas as wire bytes; they never change for one version."""
+    order, levels = order_of(atlas)
+    grid = quantise(atlas.xy)
+    numbers = atlas.clusters[atlas.clusters != NOISE]
+    codes = np.where(atlas.cluster == NOISE, NOISE, np.searchsorted(numbers, atlas.cluster))
+    codes = codes.astype(np.int32)
+    counts = np.bincount(codes[codes >= 0], minlength=len(numbers))
+    header = {
+        "kind": "points",
+        "version": atlas.version,
+        "n": len(atlas),
+        "extent": grid.max(axis=0).tolist() if len(atlas) else [0] * atlas.dims,
+        "levels": levels,
+        "legend": _legend([str(number) for number in numbers], counts),
+        "none": _none("noise", int((codes == NOISE).sum())),
+    }
+    axes: list[Column] = [("xyz"[axis], grid[order, axis]) for axis in range(atlas.dims)]
+    return _pack(header, [*axes, ("cluster", _encoded(codes[order], len(numbers)))])
+
+
+def pack_column(
+    atlas: Atlas,
+    column: LabelColumn,
+    *,
+    since: int | None = None,
+    changed: npt.ArrayLike | None = None,
+) -> bytes:
+    """Return a mutable column as wire bytes: whole, or what changed.
+
+    Parameters
+    ----------
+    since : int, optional
+        The sequence number that the reader has; with `changed` makes a delta.
+    changed : array of int, optional
+        Row numbers whose value may differ from what it was at `since`. Where the delta would be
+        longer than the whole column, the whole column is sent.
+    """
+    if len(column.codes) != len(atlas):
+        raise ValueError(f"codes must have shape ({len(atlas)},), got ({len(column.codes)},)")
+    order, _ = order_of(atlas)
+    header = _column_header(atlas, column)
+    size = len(column.legend) if column.coding == "category" else 0
+    if since is None or changed is None or 3 * np.size(changed) > len(atlas):
+        return _pack({**header, "form": "full"}, [("codes", _encoded(column.codes[order], size))])
+    touched = np.zeros(len(atlas), np.bool_)
+    touched[np.asarray(changed, dtype=np.int64)] = True
+    wire = np.flatnonzero(touched[order]).astype(np.uint32)
+    return _pack(
+        {**header, "form": "delta", "since": since, "changed": len(wire)},
+        [("indices", wire), ("codes", _encoded(column.codes[order[wire]], size))],
+    )
+
+
+def etag(*parts: object) -> str:
+    """Return a strong HTTP entity tag: the hash of what the answer depends on."""
+    text = json.dumps([FORMAT, *map(str, parts)]).encode()
+    return f'"{hashlib.blake2b(text, digest_size=12).hexdigest()}"'
+
+
+def _column_header(atlas: Atlas, column: LabelColumn) -> dict[str, Any]:
+    if column.coding == "bits":
+        sets = np.bincount(column.codes, minlength=1)
+        held = np.flatnonzero(sets)
+        counts = np.array([sets[held[held >> b & 1 == 1]].sum() for b in range(len(column.legend))])
+        bare = int(sets[0])
+    else:
+        counts = np.bincount(column.codes[column.codes >= 0], minlength=len(column.legend))
+        bare = len(atlas) - int(counts.sum())
+    return {
+        "kind": "column",
+        "field": column.field,
+        "coding": column.coding,
+        "version": atlas.version,
+        "seq": column.seq,
+        "n": len(atlas),
+        "legend": _legend(column.legend, counts),
+        "none": _none(f"no {column.field}", bare),
+    }
+
+
+def _legend(names: Sequence[str], counts: npt.NDArray[Any]) -> list[dict[str, Any]]:
+    return [
+        {"name": name, "count": int(count), "color": color(code)}
+        for code, (name, count) in enumerate(zip(names, counts, strict=True))
+    ]
+
+
+def _none(name: str, count: int) -> dict[str, Any]:
+    return {"name": name, "count": count, "color": NONE_COLOR}
+
+
+def _encoded(codes: Int32, size: int) -> npt.NDArray[Any]:
+    """Return codes as uint16, or uint32 when there are too many; the highest value is none."""
+    if size < NONE_U16:
+        return np.where(codes < 0, NONE_U16, codes).astype("<u2")
+    return np.where(codes < 0, NONE_U32, codes.astype(np.int64)).astype("<u4")
+
+
+def _pack(header: Mapping[str, Any], columns: Sequence[Column]) -> bytes:
+    """Return preamble, JSON header and aligned little-endian columns; see docs/protocol.md."""
+    directory, chunks, at = [], [], 0
+    for name, values in columns:
+        raw = np.ascontiguousarray(values, values.dtype.newbyteorder("<")).tobytes()
+        kind = {"u": "u", "i": "i", "f": "f"}[values.dtype.kind] + str(values.dtype.itemsize)
+        directory.append({"name": name, "type": kind, "at": at, "length": len(values)})
+        chunks.append(raw + bytes(-len(raw) % ALIGN))
+        at += len(chunks[-1])
+    text = json.dumps({**header, "columns": directory}, separators=(",", ":")).encode()
+    text += b" " * (-(PREAMBLE.size + len(text)) % ALIGN)
+    return b"".join([PREAMBLE.pack(MAGIC, FORMAT, len(text), 0), text, *chunks])
+
+
+# ---- up: selections -------------------------------------------------------------------------
+
+
+def encode_selection(rows: npt.ArrayLike, atlas: Atlas) -> str:
+    """Return row numbers as the text that a command or a selection message carries."""
+    mask = np.zeros(len(atlas), np.bool_)
+    mask[np.asarray(rows, dtype=np.int64)] = True
+    packed = np.packbits(mask[order_of(atlas)[0]], bitorder="little").tobytes()
+    squeeze = zlib.compressobj(6, zlib.DEFLATED, -15)
+    return base64.b64encode(squeeze.compress(packed) + squeeze.flush()).decode()
+
+
+def decode_selection(message: object, atlas: Atlas) -> RowSelection:
+    """Return what a selection message of the map selects.
+
+    Raises
+    ------
+    CurationError
+        When the message was drawn on another atlas, or is not what the map sends. Nothing that a
+        browser can send makes this read more than one bit for every item.
+    """
+    if not isinstance(message, Mapping):
+        raise CurationError(f"a selection must be an object, got {type(message).__name__}")
+    if message.get("version") != atlas.version:
+        raise CurationError(
+            f"the selection was drawn on atlas {str(message.get('version'))[:40]}, expected "
+            f"{atlas.version}; reload the page and select again"
+        )
+    if message.get("n") != len(atlas):
+        raise CurationError(
+            f"the selection is over {str(message.get('n'))[:20]} items, expected {len(atlas)}; "
+            f"reload the page and select again"
+        )
+    mask = _unpacked_bits(message.get("bits"), len(atlas))
+    rows = np.sort(order_of(atlas)[0][mask])
+    if message.get("count", len(rows)) != len(rows):
+        raise CurationError(
+            f"the selection says {str(message['count'])[:20]} items and holds {len(rows)}; "
+            f"select again"
+        )
+    return RowSelection(rows, atlas.version)
+
+
+def _unpacked_bits(text: object, n: int) -> npt.NDArray[np.bool_]:
+    """Return the mask (n,) in wire order that a bit set in base64 stands for."""
+    size = (n + 7) // 8
+    if not isinstance(text, str) or len(text) > 2 * size + 1024:  # deflate grows by 5 in 16,383
+        raise CurationError("the selection's bits are missing or too long; select again")
+    try:
+        squeezed = base64.b64decode(text.encode("ascii"), validate=True)
+    except (UnicodeEncodeError, binascii.Error) as error:
+        raise CurationError("the selection's bits are not base64; select again") from error
+    raw = _inflated(squeezed, size)
+    bits = np.unpackbits(np.frombuffer(raw, np.uint8), bitorder="little")
+    if bits[n:].any():
+        raise CurationError(f"the selection has bits beyond item {n}; select again")
+    return bits[:n].astype(np.bool_)
+
+
+def _inflated(squeezed: bytes, size: int) -> bytes:
+    """Decompress raw deflate to exactly `size` bytes, reading not one more."""
+    inflate = zlib.decompressobj(-15)
+    try:
+        raw = inflate.decompress(squeezed, size + 1)
+    except zlib.error as error:
+        raise CurationError("the selection's bits are not deflate; select again") from error
+    if len(raw) != size or not inflate.eof or inflate.unused_data:
+        raise CurationError(f"the selection must hold {size} bytes of bits; select again")
+    return raw

@@ -1,0 +1,224 @@
+"""A tiny server for the viewer's modules and bytes, and how the browser tests work with it."""
+
+import math
+import shutil
+from collections.abc import Callable, Iterable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import Browser, Page, Playwright
+
+from curation.viewer import component, payload
+from embeddings.schema import Atlas
+
+PAGE = Path(__file__).parent / "map_page.html"
+FLAGS = (
+    "--headless=new --no-sandbox --use-gl=angle --use-angle=swiftshader "
+    "--enable-unsafe-swiftshader --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync"
+).split()
+MAP, SHEET = ".atlas-map", ".contact-sheet"
+
+
+def make_atlas(xy: np.ndarray, cluster: np.ndarray, version: str) -> Atlas:
+    n = len(xy)
+    ids = np.array([f"item{row:06d}" for row in range(n)])
+    zero = np.zeros(n, np.float32)
+    return Atlas(ids, xy.astype(np.float32), cluster.astype(np.int32), zero, zero, version, "test")
+
+
+def lattice(count: int) -> np.ndarray:
+    """Points that are far from each other, so that each one's pixel is its own."""
+    side = math.ceil(math.sqrt(count))
+    return np.stack([np.arange(count) % side, np.arange(count) // side], 1) / (side - 1)
+
+
+CLOUD = make_atlas(
+    np.random.default_rng(7).random((20_000, 2)),
+    np.random.default_rng(8).integers(-1, 40, 20_000),
+    "cloud",
+)
+FEW = make_atlas(lattice(100), np.arange(100) % 12 - 1, "few")
+MANY = make_atlas(lattice(400), np.arange(400), "many")  # more clusters than a byte counts
+
+
+class Site(ThreadingHTTPServer):
+    """Serves the modules, the packed bytes and thumbnails; remembers what was asked for."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.atlases = {atlas.version: atlas for atlas in (CLOUD, FEW, MANY)}
+        self.columns: dict[str, payload.LabelColumn] = {}
+        self.changed: np.ndarray = np.zeros(0, np.int64)
+        self.asked: list[str] = []
+        self.broken = False
+        self.delta_from: int | None = None
+        picture = BytesIO()
+        Image.new("RGB", (128, 128), (30, 90, 160)).save(picture, "JPEG")
+        self.picture = picture.getvalue()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+    def answer(self, target: str) -> tuple[str, bytes] | None:
+        parts = urlsplit(target)
+        first, *rest = parts.path.strip("/").split("/")
+        if first == "points" and not self.broken:
+            return "application/octet-stream", payload.pack_points(self.atlases[rest[0]])
+        if first == "column":
+            since = parse_qs(parts.query).get("since")
+            begun = self.delta_from if self.delta_from is not None else int((since or "0")[0])
+            changes = {"since": begun, "changed": self.changed} if since else {}
+            packed = payload.pack_column(self.atlases[rest[0]], self.columns[rest[1]], **changes)
+            return "application/octet-stream", packed
+        if first == "thumb" and rest[0] != "item000007":
+            return "image/jpeg", self.picture
+        return self.asset(parts.path)
+
+    def asset(self, path: str) -> tuple[str, bytes] | None:
+        made: dict[str, tuple[str, Callable[[], str]]] = {
+            "/": ("text/html", PAGE.read_text),
+            "/map.mjs": ("text/javascript", component.map_module),
+            "/sheet.mjs": ("text/javascript", component.sheet_module),
+            "/map.css": ("text/css", lambda: component.style("map")),
+            "/sheet.css": ("text/css", lambda: component.style("sheet")),
+        }
+        if path not in made:
+            return None
+        kind, text = made[path]
+        return kind, text().encode()
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Site
+
+    def do_GET(self) -> None:
+        self.server.asked.append(self.path)
+        found = self.server.answer(self.path)
+        self.send_response(200 if found else 404)
+        kind, body = found or ("text/plain", b"absent")
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def launch(playwright: Playwright, *extra: str) -> Browser:
+    path = shutil.which("chromium")
+    if path is None:
+        pytest.skip("chromium is not installed: apt-get install chromium")
+    return playwright.chromium.launch(executable_path=path, args=[*FLAGS, *extra])
+
+
+Open = Callable[..., Page]
+
+
+def map_data(atlas: Atlas, **more: Any) -> dict[str, Any]:
+    return {
+        "key": "map",
+        "version": atlas.version,
+        "points_url": f"/points/{atlas.version}",
+        "thumb_url": "/thumb/{i}",
+        "height": 640,
+        **more,
+    }
+
+
+def show_map(page: Page, atlas: Atlas, **more: Any) -> None:
+    page.evaluate("data => window.show('map', data)", map_data(atlas, **more))
+    page.wait_for_selector(f"{MAP}[data-ready][data-version='{atlas.version}']")
+
+
+def told_after(page: Page, act: Callable[[], object]) -> dict[str, Any]:
+    """Return the selection message that an act on the map sends."""
+    before = int(page.locator(MAP).get_attribute("data-seq") or 0)
+    act()
+    page.wait_for_selector(f"{MAP}[data-seq='{before + 1}']")
+    message = page.evaluate("window.told.at(-1).value")
+    assert message["seq"] == before + 1
+    return message
+
+
+def rows_after(page: Page, atlas: Atlas, act: Callable[[], object]) -> set[int]:
+    return set(payload.decode_selection(told_after(page, act), atlas).rows.tolist())
+
+
+def drag(page: Page, path: list[tuple[float, float]], *keys: str) -> None:
+    for key in keys:
+        page.keyboard.down(key)
+    page.mouse.move(*path[0])
+    page.mouse.down()
+    for point in path[1:]:
+        page.mouse.move(*point)
+    page.mouse.up()
+    for key in keys:
+        page.keyboard.up(key)
+
+
+def star(rng: np.random.Generator, corners: int = 9) -> list[tuple[float, float]]:
+    """A lasso that crosses itself, in page pixels."""
+    angles = rng.random(corners) * 2 * math.pi
+    radii = 60 + rng.random(corners) * 180
+    return [
+        (400 + r * math.cos(a), 320 + r * math.sin(a)) for a, r in zip(angles, radii, strict=True)
+    ]
+
+
+def even_odd(grid: np.ndarray, polygon: list[float]) -> set[int]:
+    """Row numbers inside a polygon, by the textbook rule over every edge, in NumPy."""
+    x, y = grid[:, 0].astype(np.float64), grid[:, 1].astype(np.float64)
+    corners = np.asarray(polygon).reshape(-1, 2)
+    inside = np.zeros(len(grid), bool)
+    for (xa, ya), (xb, yb) in zip(np.roll(corners, 1, axis=0), corners, strict=True):
+        if ya == yb:
+            continue
+        crosses = ((ya > y) != (yb > y)) & (x < (xb - xa) * (y - ya) / (yb - ya) + xa)
+        inside ^= crosses
+    return set(np.flatnonzero(inside).tolist())
+
+
+def in_box(grid: np.ndarray, corners: list[float]) -> set[int]:
+    low, high = np.minimum(corners[:2], corners[2:]), np.maximum(corners[:2], corners[2:])
+    return set(np.flatnonzero(((grid >= low) & (grid <= high)).all(axis=1)).tolist())
+
+
+def shape(page: Page) -> list[float]:
+    return page.evaluate("document.querySelector('.atlas-map').atlasMap.shape")
+
+
+def rgb(text: str) -> list[int]:
+    return [int(text[at : at + 2], 16) for at in (1, 3, 5)]
+
+
+def wire_index(atlas: Atlas, row: int) -> int:
+    return int(np.flatnonzero(payload.order_of(atlas)[0] == row)[0])
+
+
+def pixels_of(page: Page, atlas: Atlas, rows: Iterable[int]) -> list[list[int]]:
+    items = [wire_index(atlas, row) for row in rows]
+    return page.evaluate("items => window.pixels(items)", items)
+
+
+def pixel_of(page: Page, atlas: Atlas, row: int) -> list[int]:
+    return pixels_of(page, atlas, [row])[0]
+
+
+def place_of(page: Page, atlas: Atlas, row: int) -> tuple[float, float]:
+    x, y = page.evaluate("item => window.placeOf(item)", wire_index(atlas, row))
+    return x + 1, y + 1  # the root's border is one pixel wide
+
+
+def near(seen: list[int], wanted: list[int], within: int = 14) -> bool:
+    return max(abs(a - b) for a, b in zip(seen[:3], wanted, strict=True)) <= within

@@ -1,0 +1,104 @@
+"""The contact sheet in a real Chromium."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from map_site import SHEET
+from playwright.sync_api import Page
+
+from curation.viewer import component
+
+pytestmark = pytest.mark.browser
+
+
+def show_sheet(page: Page, ids: list[str], **more: Any) -> None:
+    data = {
+        "key": "sheet",
+        "version": component.sheet_version(ids),
+        "ids": ids,
+        "thumb_url": "/thumb/{id}",
+        "height": 400,
+        **more,
+    }
+    page.evaluate("data => window.show('sheet', data)", data)
+    page.wait_for_selector(f"{SHEET}[data-ready][data-version='{data['version']}']")
+
+
+def strays_after(page: Page, ids: list[str], act: Callable[[], object]) -> list[int]:
+    before = int(page.locator(SHEET).get_attribute("data-seq") or 0)
+    act()
+    page.wait_for_selector(f"{SHEET}[data-seq='{before + 1}']")
+    message = page.evaluate("window.told.at(-1).value")
+    return np.flatnonzero(component.decode_strays(message, ids)).tolist()
+
+
+IDS = [f"item{row:06d}" for row in range(60)]
+
+
+def test_a_click_drops_and_a_shift_click_drops_the_range(page: Page) -> None:
+    show_sheet(page, IDS, clusters=[4] * 60, labels=[None] * 59 + ["cat"])
+    tile = page.locator(".tile")
+    assert strays_after(page, IDS, tile.nth(5).click) == [5]
+    assert tile.nth(5).get_attribute("aria-label") == "Item 6 of 60, cluster 4, no label, dropped"
+    ranged = strays_after(page, IDS, lambda: tile.nth(8).click(modifiers=["Shift"]))
+    assert ranged == [5, 6, 7, 8]
+    assert strays_after(page, IDS, tile.nth(6).click) == [5, 7, 8]
+    assert page.locator(f"{SHEET} output").inner_text() == "57 kept · 3 dropped"
+    assert strays_after(page, IDS, page.get_by_role("button", name="Keep all").click) == []
+
+
+def test_the_sheet_is_worked_by_keyboard_alone(page: Page) -> None:
+    show_sheet(page, IDS)
+    page.locator(".tile").first.focus()
+    across = page.evaluate(
+        """() => { const all = [...document.querySelectorAll('.tile')];
+        return all.filter((one) => one.offsetTop === all[0].offsetTop).length }"""
+    )
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowRight")
+    assert strays_after(page, IDS, lambda: page.keyboard.press("Space")) == [across + 1]
+    dropped = strays_after(page, IDS, lambda: page.keyboard.press("Delete"))
+    assert dropped == [across + 1]
+    assert strays_after(page, IDS, lambda: page.keyboard.press("Delete")) == [
+        across + 1,
+        across + 2,
+    ]
+    page.keyboard.press("End")
+    assert page.evaluate("document.activeElement.dataset.index") == "59"
+    assert page.evaluate("document.querySelectorAll('.tile[tabindex=\"0\"]').length") == 1
+    outline = page.evaluate("getComputedStyle(document.activeElement).outlineWidth")
+    assert outline == "3px"
+
+
+def test_thousands_of_items_are_added_as_one_scrolls(page: Page) -> None:
+    many = [f"item{row:06d}" for row in range(3000)]
+    show_sheet(page, many)
+    first = int(page.locator(SHEET).get_attribute("data-shown") or 0)
+    assert 0 < first < 1000
+    page.locator(".scroll").evaluate("box => box.scrollTo(0, box.scrollHeight)")
+    page.wait_for_function(f"Number(document.querySelector('{SHEET}').dataset.shown) > {first}")
+    page.locator(".tile").first.focus()
+    page.keyboard.press("End")
+    assert strays_after(page, many, lambda: page.keyboard.press("Space")) == [2999]
+
+
+def test_dropped_items_survive_a_remount_and_a_new_label_but_not_another_sheet(page: Page) -> None:
+    show_sheet(page, IDS)
+    strays_after(page, IDS, page.locator(".tile").nth(5).click)
+    show_sheet(page, IDS, labels=["cat"] * 60)
+    assert page.locator(".tile").nth(5).get_attribute("aria-pressed") == "true"
+    assert page.locator(".badge").first.inner_text() == "cat"
+    page.evaluate("window.leave('sheet')")
+    show_sheet(page, IDS)
+    assert page.locator(SHEET).get_attribute("data-dropped") == "1"
+    show_sheet(page, IDS[:30], dropped=[2, 3])
+    assert page.locator(SHEET).get_attribute("data-dropped") == "2"
+    assert len(page.evaluate("window.told")) == 1
+
+
+def test_a_picture_that_does_not_come_leaves_a_plain_tile(page: Page) -> None:
+    show_sheet(page, IDS)
+    page.wait_for_selector(".tile.absent[data-index='7']")
+    assert page.locator(".tile.absent").count() == 1
