@@ -208,7 +208,7 @@ def test_a_failed_export_leaves_everything_as_it_was(
         export("csv", rows, to)
     before, around = tree(tmp_path), sorted(tmp_path.rglob("*"))
     entry = EntryPoint("broken", f"{__name__}:{broken}", EXPORTERS.group)
-    monkeypatch.setitem(exporters._entries, "broken", entry)  # type: ignore[index]
+    monkeypatch.setitem(EXPORTERS._entries, "broken", entry)  # type: ignore[index]
     with pytest.raises(error, match=message):
         export("broken", rows, to, overwrite=there)
     assert tree(tmp_path) == before
