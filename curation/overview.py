@@ -1,6 +1,7 @@
 """What the pages show of a workspace: progress, labels to offer, what a selection is made of."""
 
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 import numpy as np
 
@@ -51,6 +52,17 @@ def label_names(workspace: Workspace, field: str = "category") -> list[str]:
     return used + [name for name in _imported_names(workspace) if name not in counts]
 
 
+def likely_labels(workspace: Workspace, name: str, field: str = "category") -> list[str]:
+    """Return up to three known labels that a new `name` is nearly: its beginning, or a slip."""
+    known = label_names(workspace, field)
+    if not name or name in known:
+        return []
+    by_folded = {label.casefold(): label for label in reversed(known)}
+    begun = [label for label in known if label.casefold().startswith(name.casefold())]
+    close = [by_folded[hit] for hit in get_close_matches(name.casefold(), by_folded, n=3)]
+    return list(dict.fromkeys([*begun, *close]))[:3]
+
+
 def _imported_names(workspace: Workspace) -> list[str]:
     rows = workspace.store.fields()
     names: set[str] = set()
@@ -59,6 +71,13 @@ def _imported_names(workspace: Workspace) -> list[str]:
             values = rows[column].unique().to_pylist()
             names |= {str(value) for value in values[:OFFERED] if value not in (None, "")}
     return sorted(names)
+
+
+def flag_counts(workspace: Workspace, selection: Selection) -> dict[str, int]:
+    """Return how many items of a selection have each flag; flags that none has are left out."""
+    bits = workspace.labels.flags(workspace.journal.item_nos(selection.item_ids))
+    counts = {flag: int((bits >> bit & 1).sum()) for bit, flag in enumerate(FLAGS)}
+    return {flag: count for flag, count in counts.items() if count}
 
 
 def composition(workspace: Workspace, selection: Selection) -> list[tuple[int, int]]:

@@ -21,6 +21,7 @@ from embeddings.schema import Atlas, Location, Neighbours, Vectors
 from embeddings.stages import Progress, Timings, silent
 from embeddings.store import Store, vectors_digest
 
+REVISION = 1  # rises when our own code would give another atlas for the same input
 LIBRARIES = ("umap-learn", "hdbscan", "scikit-learn", "numpy", "numba", "torch")
 
 
@@ -116,6 +117,7 @@ def lay_out(
         "neighbours": options.neighbours,
         "seed": options.seed,
         "encoder": vectors.encoder,
+        "revision": REVISION,
         "libraries": {library: installed(library) for library in LIBRARIES},
     }
     key = json.dumps([digest, space, params], sort_keys=True)

@@ -11,7 +11,7 @@ from embeddings.schema import NOISE, Float32, Int32
 MIN_CLUSTER_SIZE = (5, 300)
 MIN_SAMPLES = (5, 30)
 MAX_CLUSTERS = 100  # of k-means, by default
-TOO_MUCH_NOISE = 0.25
+TOO_MUCH_NOISE = 0.45
 BORDER_MEMBERSHIP = 0.5
 
 
@@ -80,24 +80,42 @@ def hdbscan_clusters(
 ) -> tuple[Int32, Float32]:
     """HDBSCAN (Campello, Moulavi and Sander 2013); membership is its own probability.
 
-    `min_cluster_size` defaults to half the square root of n, 5 to 300, and `min_samples` to a
-    fifth of it, 5 to 30: a class shrinks slower than the collection grows, and fewer samples
-    shatter it. `max_cluster_size` (0 = no limit) defaults to a third of n, because excess of mass
-    likes two or three super-clusters best (CIFAR-10: ARI 0.09 without, 0.63 with). Where the
-    collection really is one or two dense lumps, the limit would tear them to noise: then, with
-    over a quarter noise, the limit is dropped.
+    `min_cluster_size` defaults to half the square root of n, 5 to 300, and `min_samples` to an
+    eighth of it, 5 to 30: a class shrinks slower than the collection grows, and more samples only
+    make more noise. `max_cluster_size` 0 is no limit. By default a cluster of over a third of the
+    items gives way to its parts, because excess of mass likes two or three super-clusters best
+    (clothing photographs: two clusters of 92 and 8 % against 33 of purity 0.79; CIFAR-10: ARI
+    0.09 to 0.23 against 0.56 and more); unless it has no parts: a dense lump would be torn, with
+    over 45 % of it left as noise.
     """
     n = len(xy)
     smallest = min_cluster_size or _from_root(n, 2, MIN_CLUSTER_SIZE)
-    samples = min_samples or _from_root(n, 5, MIN_SAMPLES)
+    samples = min_samples or _from_root(n, 8, MIN_SAMPLES)
     if n < smallest:
         return np.full(n, NOISE, np.int32), np.zeros(n, np.float32)
     if not np.ptp(xy, axis=0).any():
         return np.zeros(n, np.int32), np.ones(n, np.float32)
-    largest = n // 3 if max_cluster_size is None else max_cluster_size
-    found, membership = _hdbscan(xy, smallest, samples, largest)
-    if max_cluster_size is None and (found == NOISE).mean() > TOO_MUCH_NOISE:
-        found, membership = _hdbscan(xy, smallest, samples, 0)
+    found, membership = _hdbscan(xy, smallest, samples, max_cluster_size or 0)
+    if max_cluster_size is not None:
+        return found, membership
+    return _with_parts(xy, found, membership, smallest, samples)
+
+
+def _with_parts(
+    xy: Float32, found: Int32, membership: Float32, smallest: int, samples: int
+) -> tuple[Int32, Float32]:
+    """Replace each cluster of over a third of the items by its parts, where it has any."""
+    sizes = np.bincount(found[found >= 0], minlength=1)
+    big = np.flatnonzero(sizes > len(xy) // 3)
+    if not len(big):
+        return found, membership
+    parts, part_membership = _hdbscan(xy, smallest, samples, len(xy) // 3)
+    for cluster in big:
+        mine = found == cluster
+        if (parts[mine] == NOISE).mean() <= TOO_MUCH_NOISE:
+            found = np.where(mine & (parts >= 0), len(sizes) + parts, found)
+            found = np.where(mine & (parts < 0), NOISE, found).astype(np.int32)
+            membership = np.where(mine, part_membership, membership)
     return found, membership
 
 

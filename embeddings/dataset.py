@@ -62,6 +62,19 @@ def names() -> list[str]:
     return sorted(entry.parent.name for entry in folder.glob(f"*/{_CARD}"))
 
 
+def newest() -> str:
+    """Return the name of the dataset that was built last; CurationError when there is none."""
+    cards = [entry.parent for entry in home().glob(f"*/{_CARD}")]
+    if not cards:
+        raise CurationError(f"no datasets in {home()}; make one with: curate demo")
+    return max(cards, key=lambda folder: (_built_at(folder), folder.name)).name
+
+
+def _built_at(folder: Path) -> float:
+    report = folder / "last_build.json"
+    return (report if report.is_file() else folder / _CARD).stat().st_mtime
+
+
 def open_dataset(name: str) -> Dataset:
     """Return the dataset called `name`.
 

@@ -26,22 +26,30 @@ def workspace() -> Workspace | None:
     known = datasets.names()
     if not known:
         return None
-    wanted = str(st.query_params.get("dataset", os.environ.get("CURATE_DATASET", "")))
-    name = wanted if wanted in known else known[0]
-    return shared(name)
+    wanted = _kept("dataset", os.environ.get("CURATE_DATASET"))
+    return shared(wanted if wanted in known else datasets.newest())
 
 
 def open_dataset(name: str) -> None:
     """Show another dataset: selection and atlas of the old one are let go."""
     st.query_params.clear()
+    st.session_state.clear()
     st.query_params["dataset"] = name
-    for key in ("selection", "dropped", "command", "message"):
-        st.session_state.pop(key, None)
+
+
+def _kept(name: str, default: str | None = None) -> str | None:
+    """Return a choice from the address; Streamlit clears that between pages, so also from here."""
+    if name in st.query_params:
+        st.session_state[f"kept-{name}"] = st.query_params[name]
+    found: str | None = st.session_state.get(f"kept-{name}", default)
+    if found is not None:
+        st.query_params[name] = found
+    return found
 
 
 def atlas(workspace: Workspace) -> Atlas:
     """Return the atlas this tab shows: the one in the address, else the newest."""
-    wanted = st.query_params.get("atlas")
+    wanted = _kept("atlas")
     known = {run["version"] for run in workspace.runs()}
     return workspace.atlas(wanted if wanted in known else None)
 

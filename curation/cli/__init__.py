@@ -40,14 +40,23 @@ for command in (
 
 
 def main() -> None:
-    """Run the command line; a CurationError is one line, everything else a traceback."""
+    """Run the command line; what a person can act on is one line, all else a traceback."""
     try:
         curate.main(standalone_mode=False)
     except CurationError as error:
         sys.exit(Trouble(str(error)).show(sys.argv))
     except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
+        sys.exit(_misused(error))
     except (click.Abort, KeyboardInterrupt):
         click.echo("stopped; what was done is kept, the same command goes on from here", err=True)
         sys.exit(130)
+
+
+def _misused(error: click.ClickException) -> int:
+    if len(sys.argv) == 1:  # `curate` alone: what click calls an error is the help
+        error.show()
+        return error.exit_code
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    hint = "" if context is None else f"; see: {context.command_path} --help"
+    Trouble(error.format_message().rstrip(".") + hint).show(sys.argv)
+    return error.exit_code

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from curation.cli.output import as_json, show, table, with_bars
-from curation.cli.serve import PORT, open_app
+from curation.cli.serve import PORT, PORTS, open_app, refuse_used
+from embeddings.errors import CurationError
 
 if TYPE_CHECKING:
     from embeddings.build import Report
@@ -17,7 +18,7 @@ DEMO = "digits"
 
 @click.command()
 @click.option("--encoder", default="builtin", show_default=True, help="Encoder of the sample.")
-@click.option("--port", default=PORT, show_default=True, help="Port of the app.")
+@click.option("--port", type=PORTS, default=PORT, show_default=True, help="Port of the app.")
 @click.option("--no-browser", is_flag=True, help="Serve, but open no browser.")
 @click.option("--no-serve", is_flag=True, help="Build the sample dataset and stop.")
 @as_json
@@ -26,10 +27,9 @@ def demo(encoder: str, port: int, no_browser: bool, no_serve: bool, as_json: boo
 
     The images ship with scikit-learn: no network is needed.
     """
-    from embeddings import dataset
-    from embeddings.samples import digits
-
-    folder = digits.render(dataset.home() / ".samples" / "digits")
+    if not no_serve:
+        refuse_used(port)  # now, not after a minute of building
+    folder = _sample()
     options = {"encoder": encoder, "metadata": (folder / "labels.csv",)}
     report = _build(DEMO, [folder], options)
     show(asdict(report), _summary(report), as_json)
@@ -60,7 +60,13 @@ def demo(encoder: str, port: int, no_browser: bool, no_serve: bool, as_json: boo
 @click.option(
     "--neighbours", type=click.IntRange(2, 200), default=30, show_default=True, help="k of k-NN."
 )
-@click.option("--seed", default=0, show_default=True, help="Same seed, same atlas.")
+@click.option(
+    "--seed",
+    type=click.IntRange(0, 2**32 - 1),
+    default=0,
+    show_default=True,
+    help="Same seed, same atlas.",
+)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 @as_json
 def build(
@@ -76,11 +82,27 @@ def build(
     show(asdict(report), _summary(report), as_json)
 
 
+def _sample() -> Path:
+    from embeddings import dataset
+    from embeddings.samples import digits
+
+    folder = dataset.home() / ".samples" / "digits"
+    try:
+        return digits.render(folder)
+    except OSError as error:
+        raise CurationError(
+            f"cannot write {folder}: {error.strerror}; set CURATE_HOME to a folder you can write"
+        ) from error
+
+
 def _build(name: str, sources: list[Path], options: dict[str, Any]) -> "Report":
     from curation.workspace import Workspace
+    from embeddings import dataset
     from embeddings.build import Options
     from embeddings.build import build as run
 
+    if dataset.check_name(name) in dataset.names():
+        Workspace(name)  # a journal that cannot be used is refused before anything is computed
     report: Report = with_bars(lambda bars: run(name, sources, Options(**options), bars))
     Workspace(name)  # gives the new items their numbers, so that the first act need not wait
     return report

@@ -21,7 +21,7 @@ class Trouble:
     def show(self, arguments: Sequence[str]) -> int:
         """Print it where the caller looks, and return the exit code."""
         if "--json" in arguments:
-            click.echo(json.dumps({"error": self.message}, ensure_ascii=False))
+            click.echo(json.dumps({"error": self.message}))
         click.echo(f"error: {' '.join(self.message.split())}", err=True)
         return 1
 
@@ -29,7 +29,8 @@ class Trouble:
 def show(value: dict[str, Any], text: str, use_json: bool) -> None:
     """Print `value` as one JSON object, or `text` for people."""
     if use_json:
-        click.echo(json.dumps(value, ensure_ascii=False, default=str))
+        # ASCII: a path that is no UTF-8, or a terminal that is none, must not break the object
+        click.echo(json.dumps(value, default=str))
     elif text:
         click.echo(text)
 

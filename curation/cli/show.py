@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from curation.cli.output import as_json, dataset, show, table
+from embeddings.errors import CurationError
 
 
 @click.command(name="list")
@@ -15,18 +16,26 @@ def list_datasets(as_json: bool) -> None:
     from embeddings import dataset as datasets
 
     rows = [_describe(name) for name in datasets.names()]
-    text = table(
-        [(r["name"], r["images"], r["atlases"], r["decisions"]) for r in rows],
-        ("dataset", "images", "atlases", "decisions"),
-    )
+    sound = [row for row in rows if "error" not in row]
+    lines = [
+        table(
+            [(r["name"], r["images"], r["atlases"], r["decisions"]) for r in sound],
+            ("dataset", "images", "atlases", "decisions"),
+        )
+    ]
+    lines += [f"{row['name']}: {row['error']}" for row in rows if "error" in row]
     empty = f"no datasets in {datasets.home()}; make one with: curate demo"
-    show({"home": str(datasets.home()), "datasets": rows}, text if rows else empty, as_json)
+    text = "\n".join(lines) if rows else empty
+    show({"home": str(datasets.home()), "datasets": rows}, text, as_json)
 
 
 def _describe(name: str) -> dict[str, Any]:
     from curation.workspace import Workspace
 
-    workspace = Workspace(name)
+    try:
+        workspace = Workspace(name)
+    except CurationError as error:  # one dataset's trouble does not hide the others
+        return {"name": name, "error": str(error)}
     return {
         "name": name,
         "path": str(workspace.dataset.path),
@@ -66,6 +75,8 @@ def check(checks: tuple[str, ...], name: str, as_json: bool) -> None:
     from curation.workspace import Workspace
 
     workspace = Workspace(name)
+    for each in checks:
+        CHECKS.get(each)  # a name that is none is refused before any check runs
     found = {each: workspace.check(each) for each in checks or CHECKS.names()}
     lines = []
     for each, findings in found.items():

@@ -3,12 +3,14 @@
 import streamlit as st
 
 from curation.app import state
-from curation.overview import label_names
+from curation.overview import flag_counts, label_names, likely_labels
 from curation.schema import FIELDS, FLAGS, Decision, Selection
 from curation.viewer.payload import encode_selection
 from curation.workspace import Workspace
 
 LABEL_KEY, EXCLUDE_KEY, FLAG_KEY = "Ctrl+Enter", "Alt+X", "Alt+F"
+EXCLUDED = FLAGS[0]
+LONGEST_REASON = 200  # characters
 UNDO_KEY, REDO_KEY = "Ctrl+Z", "Ctrl+Shift+Z"
 
 
@@ -21,22 +23,22 @@ def describe(decision: Decision) -> str:
     return f"{decision.action} {decision.value}"
 
 
-def label_bar(workspace: Workspace, chosen: Selection | None) -> None:
-    """Draw the label field with completion, and a button for each act on the selection."""
+def label_bar(workspace: Workspace) -> None:
+    """Draw the label field with completion, and the buttons Label and Exclude."""
     kind, text = st.columns([5, 7], vertical_alignment="bottom")
     field = kind.segmented_control(
         "Kind of label", FIELDS, default=FIELDS[0], key="field", label_visibility="collapsed"
     )
-    field = field or FIELDS[0]
     name = text.selectbox(
         "Label",
-        label_names(workspace, field),
+        label_names(workspace, field or FIELDS[0]),
         index=None,
-        key=f"label-{field}",
+        key=f"label-{field or FIELDS[0]}",
         placeholder="type or choose a label",
         accept_new_options=True,
         label_visibility="collapsed",
     )
+    _offer_likely(workspace, field or FIELDS[0], name)
     label, exclude = st.columns(2)
     label.button(
         "Label",
@@ -44,36 +46,75 @@ def label_bar(workspace: Workspace, chosen: Selection | None) -> None:
         icon=":material/label:",
         key="act-label",
         shortcut=LABEL_KEY,
-        disabled=chosen is None or not name,
+        disabled=state.kept() is None or not name,
         width="stretch",
-        on_click=lambda: _label(workspace, chosen, name, field),
+        on_click=lambda: _label(workspace),
     )
     exclude.button(
         "Exclude",
         icon=":material/block:",
         key="act-exclude",
         shortcut=EXCLUDE_KEY,
-        disabled=chosen is None,
+        disabled=state.kept() is None,
         width="stretch",
         help="Leave these out of exports; they stay in the dataset and can be restored",
-        on_click=lambda: _flag(workspace, chosen, FLAGS[0]),
+        on_click=lambda: _flag(workspace, EXCLUDED),
     )
 
 
-def flag_bar(workspace: Workspace, chosen: Selection | None) -> None:
-    """Draw the choice of a flag and its button."""
-    left, right = st.columns(2, vertical_alignment="bottom")
-    others = [flag for flag in FLAGS if flag != FLAGS[0]]
+def _offer_likely(workspace: Workspace, field: str, name: str | None) -> None:
+    """Offer the labels in use that a new one nearly is: a slip must not become a second label."""
+    likely = likely_labels(workspace, name or "", field)
+    if not likely:
+        return
+    columns = st.columns([2, *([3] * len(likely))], vertical_alignment="center")
+    columns[0].caption("Did you mean")
+    for column, label in zip(columns[1:], likely, strict=True):
+        column.button(
+            label,
+            key=f"likely-{label}",
+            width="stretch",
+            on_click=lambda label=label: state.set_value(f"label-{field}", label),
+        )
+
+
+def flag_bar(workspace: Workspace) -> None:
+    """Draw the other flags, the reason for any flag, and what takes flags away again."""
+    left, middle, right = st.columns([3, 4, 4], vertical_alignment="bottom")
+    others = [flag for flag in FLAGS if flag != EXCLUDED]
     flag = left.selectbox("Flag", others, key="flag-kind", label_visibility="collapsed")
+    middle.text_input(
+        "Reason",
+        key="flag-reason",
+        placeholder="reason (optional)",
+        max_chars=LONGEST_REASON,
+        label_visibility="collapsed",
+    )
     right.button(
-        f"Flag {flag}",
+        "Flag",
         icon=":material/flag:",
         key="act-flag",
         shortcut=FLAG_KEY,
-        disabled=chosen is None,
+        disabled=state.kept() is None,
         width="stretch",
-        on_click=lambda: _flag(workspace, chosen, flag),
+        on_click=lambda: _flag(workspace, flag),
     )
+    _restore_buttons(workspace)
+
+
+def _restore_buttons(workspace: Workspace) -> None:
+    chosen = state.kept()
+    held = {} if chosen is None else flag_counts(workspace, chosen)
+    if not held:
+        return
+    for column, (flag, count) in zip(st.columns(len(held)), held.items(), strict=True):
+        column.button(
+            f"Restore {count:,} excluded" if flag == EXCLUDED else f"Unflag {count:,} {flag}",
+            icon=":material/restore_from_trash:" if flag == EXCLUDED else ":material/flag_2:",
+            key=f"act-unflag-{flag}",
+            width="stretch",
+            on_click=lambda flag=flag: _unflag(workspace, flag),
+        )
 
 
 def history_buttons(workspace: Workspace) -> None:
@@ -109,7 +150,13 @@ def select_cluster(workspace: Workspace, cluster: int) -> None:
     state.send("select", bits=encode_selection(rows, atlas), version=atlas.version)
 
 
-def _label(workspace: Workspace, chosen: Selection | None, name: str | None, field: str) -> None:
+# What is selected and typed is read when a button is pressed: the page may have been drawn before
+# the last stray was dropped.
+
+
+def _label(workspace: Workspace) -> None:
+    field = str(state.value("field") or FIELDS[0])
+    chosen, name = state.kept(), state.value(f"label-{field}")
     if chosen is None or not name:
         return
 
@@ -122,9 +169,16 @@ def _label(workspace: Workspace, chosen: Selection | None, name: str | None, fie
     state.act(work)
 
 
-def _flag(workspace: Workspace, chosen: Selection | None, flag: str) -> None:
+def _flag(workspace: Workspace, flag: str) -> None:
+    chosen, reason = state.kept(), state.value("flag-reason") or None
     if chosen is not None:
-        state.act(lambda: _finish(workspace.flag(chosen, flag)))
+        state.act(lambda: _finish(workspace.flag(chosen, flag, note=reason)))
+
+
+def _unflag(workspace: Workspace, flag: str) -> None:
+    chosen, reason = state.kept(), state.value("flag-reason") or None
+    if chosen is not None:
+        state.act(lambda: _finish(workspace.unflag(chosen, flag, note=reason)))
 
 
 def _finish(decision: Decision) -> str:
@@ -132,6 +186,7 @@ def _finish(decision: Decision) -> str:
     state.select(None)
     for field in FIELDS:
         state.set_value(f"label-{field}", None)
+    state.set_value("flag-reason", "")
     state.send("clear", version=decision.atlas_version)
     return _done(decision)
 

@@ -50,8 +50,8 @@ def _selection(workspace: Workspace) -> None:
     held = state.selection()
     chosen = state.kept()
     _headline(workspace, held, chosen)
-    acts.label_bar(workspace, chosen)
-    acts.flag_bar(workspace, chosen)
+    acts.label_bar(workspace)
+    acts.flag_bar(workspace)
     acts.history_buttons(workspace)
     if held is None:
         st.info(
