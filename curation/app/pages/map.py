@@ -69,8 +69,8 @@ def _headline(workspace: Workspace, held: Selection | None, chosen: Selection | 
         return
     count = 0 if chosen is None else len(chosen.item_ids)
     strays = len(held.item_ids) - count
-    words = f"##### {count:,} selected" + (f" · {strays:,} strays dropped" if strays else "")
-    st.markdown(words)
+    dropped = f" · {strays:,} {'stray' if strays == 1 else 'strays'} dropped" if strays else ""
+    st.markdown(f"##### {count:,} selected{dropped}")
     st.caption(_where(workspace, held))
 
 
