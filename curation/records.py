@@ -1,5 +1,6 @@
 """One row an item: everything that is known of it, machine's and people's, as columns."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,10 @@ import pyarrow as pa
 
 from curation.labels import LabelState
 from curation.schema import FLAGS
-from embeddings.schema import Atlas, Ids, rows_of
+from embeddings import images
+from embeddings.errors import CurationError
+from embeddings.images import printable
+from embeddings.schema import Atlas, Ids, Int32, rows_of
 from embeddings.store import Store
 
 FIELD = "field."  # prefix of metadata fields: a table's "label" is not a curator's label
@@ -40,36 +44,11 @@ def records(store: Store, labels: LabelState, atlas: Atlas, item_nos: Any) -> pa
     return pa.table({name: columns[name] for name in order})
 
 
-_ORDER = [
-    "item_id",
-    "image_id",
-    "sha256",
-    "path",
-    "width",
-    "height",
-    "format",
-    "taken_at",
-    "first_seen",
-    "source",
-    "url",
-    "batch",
-    "x1",
-    "y1",
-    "x2",
-    "y2",
-    "class_name",
-    "confidence",
-    "category",
-    "instance",
-    "flags",
-    "labelled_by",
-    "labelled_at",
-    "cluster",
-    "membership",
-    "outlier_score",
-    "x",
-    "y",
-]
+_ORDER = (
+    "item_id image_id sha256 path width height format taken_at first_seen source url batch x1 y1 "
+    "x2 y2 class_name confidence category instance flags labelled_by labelled_at cluster "
+    "membership outlier_score x y"
+).split()
 
 
 def _aligned(rows: pa.Table, keys: list[str], wanted: Any) -> pa.Table:
@@ -88,33 +67,48 @@ def _items(store: Store, item_ids: Ids) -> pa.Table:
 
 
 def _images(store: Store, image_ids: list[str]) -> dict[str, Any]:
-    names = [
-        "image_id",
-        "sha256",
-        "width",
-        "height",
-        "format",
-        "taken_at",
-        "first_seen",
-        "source",
-        "url",
-        "batch",
-    ]
+    names = "image_id sha256 width height format taken_at first_seen source url batch".split()
     rows = store.read("images", names)
     found = _aligned(rows, rows["image_id"].to_pylist(), image_ids)
-    paths: dict[str, str] = {}
-    for location in store.locations():
-        if location.image_id is not None and location.status == "ok":
-            paths.setdefault(location.image_id, location.path)
     columns = {name: found[name] for name in names if name != "image_id"}
-    columns["path"] = pa.array([_text(paths.get(image_id)) for image_id in image_ids], pa.string())
+    columns["path"] = pa.array(
+        [printable(paths[0]) if paths else None for paths in places(store, image_ids)], pa.string()
+    )
     return columns
 
 
-def _text(path: str | None) -> str | None:
-    from embeddings.images import printable
+def places(store: Store, image_ids: Sequence[str]) -> list[list[str]]:
+    """Return where each image was met and should still be, (n,) lists of paths."""
+    found: dict[str, list[str]] = {}
+    for location in store.locations():
+        if location.image_id is not None and location.status == "ok":
+            found.setdefault(location.image_id, []).append(location.path)
+    return [found.get(image_id, []) for image_id in image_ids]
 
-    return None if path is None else printable(path)
+
+def read_verified(paths: Sequence[str], digest: str) -> bytes:
+    """Return the image's bytes from the first place that still has exactly them."""
+    for path in paths:
+        try:
+            data = images.read(path)
+        except images.UnreadableImage:
+            continue
+        if images.sha256(data) == digest:
+            return data
+    where = printable(paths[0]) if paths else "no known place"
+    raise CurationError(
+        f"the image {digest[:12]} is not at {where} any more, or has changed; "
+        "put the file back, or exclude the item"
+    )
+
+
+def known_rows(item_ids: Ids, wanted: Ids) -> Int32:
+    """Row numbers of `wanted` in `item_ids`; CurationError when one is not there."""
+    rows = rows_of(item_ids, wanted)
+    if (rows < 0).any():
+        missing = str(np.asarray(wanted)[rows < 0][0])
+        raise CurationError(f"no item {missing!r} on this atlas; reload the page")
+    return rows
 
 
 def _decisions(labels: LabelState, item_nos: Any) -> dict[str, Any]:

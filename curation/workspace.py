@@ -17,12 +17,11 @@ from curation.journal import Journal
 from curation.labels import LabelState
 from curation.people import whoami
 from curation.query import Selector, compile_query, parse_selector
-from curation.records import records
+from curation.records import known_rows, places, read_verified, records
 from curation.schema import FLAGS, Decision, Finding, Selection, clean_label
 from embeddings import dataset as datasets
-from embeddings import images
 from embeddings.errors import CurationError
-from embeddings.schema import Atlas, Ids, Int32, Neighbours, Vectors
+from embeddings.schema import Atlas, Ids, Neighbours, Vectors
 from embeddings.store import Store
 
 Int64 = npt.NDArray[np.int64]
@@ -182,7 +181,7 @@ class Workspace:
         """
         atlas = self.atlas(selection.atlas_version)
         vectors = self.vectors(atlas.space)
-        rows = vectors.rows[atlas_rows(vectors.item_ids, selection.item_ids)]
+        rows = vectors.rows[known_rows(vectors.item_ids, selection.item_ids)]
         medoid = int(np.argmax(rows @ rows.sum(axis=0)))
         distance = np.maximum(0.0, 1.0 - rows @ rows[medoid]).astype(np.float32)
         distance[medoid] = 0.0
@@ -192,7 +191,7 @@ class Workspace:
     def clusters_of(self, selection: Selection, item_ids: Sequence[str]) -> list[int]:
         """Return the cluster of each of `item_ids` on the atlas of `selection`."""
         atlas = self.atlas(selection.atlas_version)
-        rows = atlas_rows(atlas.item_ids, np.array(item_ids, dtype=np.str_))
+        rows = known_rows(atlas.item_ids, np.array(item_ids, dtype=np.str_))
         return [int(cluster) for cluster in atlas.cluster[rows]]
 
     # ---- acts
@@ -376,20 +375,13 @@ class Workspace:
         """Return what an exporter is given: columns, manifest, and the source files' bytes."""
         atlas = self.atlas(version)
         columns = self.records(atlas.version)
-        paths = self._paths(columns)
+        paths = places(self.store, columns["image_id"].to_pylist())
         digests = columns["sha256"].to_pylist()
 
         def read_image(row: int) -> bytes:
-            return _verified(paths[row], digests[row])
+            return read_verified(paths[row], digests[row])
 
         return exporters.ExportRows(columns, self._manifest(atlas), read_image)
-
-    def _paths(self, columns: pa.Table) -> list[list[str]]:
-        places: dict[str, list[str]] = {}
-        for location in self.store.locations():
-            if location.image_id is not None and location.status == "ok":
-                places.setdefault(location.image_id, []).append(location.path)
-        return [places.get(image_id, []) for image_id in columns["image_id"].to_pylist()]
 
     def _manifest(self, atlas: Atlas) -> dict[str, Any]:
         return {
@@ -404,35 +396,8 @@ class Workspace:
         }
 
 
-def atlas_rows(item_ids: Ids, wanted: Ids) -> Int32:
-    """Row numbers of `wanted` in `item_ids`; CurationError when one is not there."""
-    from embeddings.schema import rows_of
-
-    rows = rows_of(item_ids, wanted)
-    if (rows < 0).any():
-        missing = str(np.asarray(wanted)[rows < 0][0])
-        raise CurationError(f"no item {missing!r} on this atlas; reload the page")
-    return rows
-
-
 def _libraries(atlas: Atlas) -> dict[str, str]:
     return dict(atlas.params.get("libraries", {}))
-
-
-def _verified(paths: Sequence[str], digest: str) -> bytes:
-    """Return the image's bytes from the first place that still has exactly them."""
-    for path in paths:
-        try:
-            data = images.read(path)
-        except images.UnreadableImage:
-            continue
-        if images.sha256(data) == digest:
-            return data
-    where = images.printable(paths[0]) if paths else "no known place"
-    raise CurationError(
-        f"the image {digest[:12]} is not at {where} any more, or has changed; "
-        "put the file back, or exclude the item"
-    )
 
 
 _open: dict[str, Workspace] = {}
