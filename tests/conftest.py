@@ -6,6 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# The same examples every time: chance must not decide whether a change lands. For a search with
+# fresh ones: HYPOTHESIS_PROFILE=random
+settings.register_profile("fixed", derandomize=True, deadline=None)
+settings.register_profile("random", deadline=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("CURATE_TEST_DATA", ROOT.parent / "shared" / "data")).resolve()

@@ -315,22 +315,27 @@ def decode_selection(message: object, atlas: Atlas) -> RowSelection:
         raise CurationError(f"a selection must be an object, got {type(message).__name__}")
     if message.get("version") != atlas.version:
         raise CurationError(
-            f"the selection was drawn on atlas {str(message.get('version'))[:40]}, expected "
+            f"the selection was drawn on atlas {_short(message.get('version'))}, expected "
             f"{atlas.version}; reload the page and select again"
         )
     if message.get("n") != len(atlas):
         raise CurationError(
-            f"the selection is over {str(message.get('n'))[:20]} items, expected {len(atlas)}; "
+            f"the selection is over {_short(message.get('n'))} items, expected {len(atlas)}; "
             f"reload the page and select again"
         )
     mask = _unpacked_bits(message.get("bits"), len(atlas))
     rows = np.sort(order_of(atlas)[0][mask])
     if message.get("count", len(rows)) != len(rows):
         raise CurationError(
-            f"the selection says {str(message['count'])[:20]} items and holds {len(rows)}; "
+            f"the selection says {_short(message['count'])} items and holds {len(rows)}; "
             f"select again"
         )
     return RowSelection(rows, atlas.version)
+
+
+def _short(value: object) -> str:
+    """Return what a browser sent as one line that cannot grow."""
+    return " ".join(str(value).split())[:40]
 
 
 def _unpacked_bits(text: object, n: int) -> npt.NDArray[np.bool_]:
