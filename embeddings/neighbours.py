@@ -171,13 +171,14 @@ class _Search:
         q, m, d = len(queries), candidates.shape[1], self.rows.shape[1]
         step = q if self.rows.is_cuda and q * m * d < 2**28 else max(1, RERANK_BYTES // (8 * m * d))
         keys = []
-        for start in range(0, q, step):
-            columns = candidates[start : start + step]
-            mine = self.rows[queries[start : start + step]].double()
-            # index_select copies whole rows, twice as fast as indexing with a matrix.
-            theirs = self.rows.index_select(0, columns.reshape(-1)).view(len(columns), m, d)
-            similarity = (theirs.double() * mine[:, None, :]).sum(dim=2)
-            keys.append(_pack(similarity, columns).topk(self.k, dim=1).values)
+        with _one_thread():
+            for start in range(0, q, step):
+                columns = candidates[start : start + step]
+                mine = self.rows[queries[start : start + step]].double()
+                # index_select copies whole rows, twice as fast as indexing with a matrix.
+                theirs = self.rows.index_select(0, columns.reshape(-1)).view(len(columns), m, d)
+                similarity = (theirs.double() * mine[:, None, :]).sum(dim=2)
+                keys.append(_pack(similarity, columns).topk(self.k, dim=1).values)
         return torch.cat(keys)
 
     def _exactly(self, queries: torch.Tensor) -> torch.Tensor:
@@ -258,6 +259,22 @@ def _full_precision() -> Iterator[None]:
             yield
     finally:
         torch.set_float32_matmul_precision(before)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Keep torch's other threads out of thousands of small products.
+
+    On a loaded machine they spin for each other: 28 s instead of 1.2 s for 3,781 items.
+    """
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _check_unit_length(rows: Float32) -> None:

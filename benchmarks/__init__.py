@@ -1,0 +1,1 @@
+"""One runner, one module a benchmark: `python benchmarks/run.py`; see docs/benchmarks.md."""

@@ -1,0 +1,55 @@
+"""The benchmark runner: what it is called with, and what it prints."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+NAMES = ["ingest", "encoders", "journal", "map"]
+
+
+@pytest.fixture(scope="module")
+def script(root):
+    return root / "benchmarks" / "run.py"
+
+
+def test_the_runner_lists_every_benchmark_and_each_has_its_module(run, root, script):
+    told = run([sys.executable, script, "--help"])
+    listed = told.partition("benchmarks:\n")[2]
+    assert [line.split()[0] for line in listed.splitlines()] == NAMES
+    assert not [name for name in NAMES if not (root / "benchmarks" / f"{name}.py").is_file()]
+
+
+def test_an_unknown_benchmark_is_refused_with_the_known_ones(script):
+    done = subprocess.run(
+        [sys.executable, script, "--only", "speed"], capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert not [name for name in NAMES if name not in done.stderr]
+
+
+def test_json_prints_exactly_one_object_and_a_limited_run_is_not_saved(run, root, script):
+    saved = root / "benchmarks" / "results" / "map.json"
+    before = saved.stat() if saved.exists() else None
+    found = json.loads(run([sys.executable, script, "--only", "map", "--limit", "500", "--json"]))
+    assert (found["benchmark"], found["limit"]) == ("map", 500)
+    assert [case["items"] for case in found["cases"]] == [500]
+    assert found["machine"]["cores"] >= 1
+    assert len(found["machine"]["load_average_before"]) == 3
+    assert (saved.stat() if saved.exists() else None) == before
+
+
+def test_without_json_there_is_a_table(run, script):
+    told = run([sys.executable, script, "--only", "map", "--limit", "500"])
+    head, columns, *rows = told.strip().splitlines()
+    assert head.startswith("map: ")
+    assert columns.split()[0] == "items"
+    assert [row.split()[0] for row in rows] == ["500"]
+
+
+def test_absent_data_is_said_and_the_run_goes_on(run, script, tmp_path):
+    words = [sys.executable, script, "--only", "ingest", "--json", "--limit", "10"]
+    found = json.loads(run(words, env={"CURATE_TEST_DATA": str(tmp_path)}))
+    assert len(found["cases"]) == 3
+    assert all("CURATE_TEST_DATA" in case["skipped"] for case in found["cases"])
