@@ -99,6 +99,10 @@ _REMEDIES = {
 }
 
 
+class Overtaken(CurationError):
+    """Somebody decided between looking and acting."""
+
+
 class Journal:
     """The decisions of one dataset; safe from several threads and several processes.
 
@@ -193,11 +197,14 @@ class Journal:
         value: str | None = None,
         atlas_version: str | None = None,
         note: str | None = None,
+        head: int | None = None,
     ) -> Decision:
         """Append one act and return it once it is safe on disk.
 
         Raises
         ------
+        Overtaken
+            When `head` is given and is not the newest seq: somebody has decided meanwhile.
         CurationError
             For an action, field or value that does not exist, an empty selection, an item that is
             not registered, a text that `clean_label` refuses, or a file that cannot be written.
@@ -208,6 +215,8 @@ class Journal:
         if not items:
             raise CurationError(f"nothing is selected to {action}; select at least one item")
         with self._transaction():
+            if head is not None and head != self.head:
+                raise Overtaken("somebody has decided meanwhile; look again")
             if items.max() >= self.n_items:
                 raise CurationError(
                     f"unknown item number {items.max()}; the journal has {self.n_items} items, "
@@ -215,13 +224,25 @@ class Journal:
                 )
             return self._insert(who, action, field, value, items, atlas_version, None, note)
 
-    def undo(self, made_by: str) -> Decision:
-        """Take back the newest standing act of `made_by`; CurationError when there is none."""
-        return self._step("undo", made_by)
+    def undo(self, made_by: str, seq: int | None = None) -> Decision:
+        """Take back the newest standing act of `made_by`, which must be `seq` where it is given.
 
-    def redo(self, made_by: str) -> Decision:
-        """Bring back what `made_by` undid last; CurationError when there is nothing."""
-        return self._step("redo", made_by)
+        Raises
+        ------
+        CurationError
+            When there is none, or it is another: one made in another tab, say.
+        """
+        return self._step("undo", made_by, seq)
+
+    def redo(self, made_by: str, seq: int | None = None) -> Decision:
+        """Bring back what `made_by` undid last, which must be `seq` where it is given.
+
+        Raises
+        ------
+        CurationError
+            When there is nothing, or it is another act.
+        """
+        return self._step("redo", made_by, seq)
 
     def undoable(self, made_by: str) -> Decision | None:
         """Return the act that `undo` would take back."""
@@ -244,12 +265,16 @@ class Journal:
 
     # -- inside --------------------------------------------------------------------------------
 
-    def _step(self, action: str, made_by: str) -> Decision:
+    def _step(self, action: str, made_by: str, seq: int | None) -> Decision:
         who = clean_label(made_by, "name")
         with self._transaction():
             act = self._first(_UNDOABLE if action == "undo" else _REDOABLE, {"who": who})
             if act is None:
                 raise CurationError(f"nothing to {action} by {who}")
+            if seq not in (None, act.seq):
+                raise CurationError(
+                    f"another act would be meant now (decision {act.seq}); look, and {action} again"
+                )
             return self._insert(
                 who, action, act.field, act.value, act.items, act.atlas_version, act.seq, None
             )

@@ -4,6 +4,7 @@ import threading
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -74,6 +75,15 @@ class LabelState:
                 self._fold(position, decision)
             return self._seqs[-1] if self._seqs else 0
 
+    @contextmanager
+    def still(self) -> Iterator[int]:
+        """Let nobody fold more in meanwhile; yield the seq of the newest decision that counts.
+
+        Several answers taken inside show one state: without it, another thread may come between.
+        """
+        with self._lock:
+            yield self._seqs[-1] if self._seqs else 0
+
     # -- what stands on items -------------------------------------------------------------------
 
     def category(self, item_nos: ItemNos) -> Objects:
@@ -130,7 +140,9 @@ class LabelState:
         return BitMap(np.flatnonzero(codes == code).astype(np.uint32))
 
     def flagged(self, flag: str) -> BitMap:
-        """Return the numbers of the items that carry `flag`."""
+        """Return the numbers of the items that carry `flag`; CurationError for an unknown one."""
+        if flag not in FLAGS:
+            raise CurationError(f"unknown flag {flag!r}; known: {', '.join(FLAGS)}")
         return self.items_with(flag, flag)
 
     # -- what happened --------------------------------------------------------------------------

@@ -29,7 +29,7 @@ def progress(workspace: Workspace, version: str | None = None) -> list[ClusterPr
     workspace.labels.refresh()
     items = workspace.item_nos(atlas.version)
     category = workspace.labels.category(items)
-    excluded = (workspace.labels.flags(items) >> FLAGS.index("excluded") & 1).astype(bool)
+    excluded = workspace.excluded(items)
     rows = []
     for cluster in atlas.clusters:
         members = atlas.members(cluster)

@@ -66,11 +66,13 @@ def parse(text: str) -> dict[str, Any]:
     """Return the query that the JSON object `text` holds; compiled once so that errors come now."""
     try:
         query = json.loads(text)
+        if not isinstance(query, dict):
+            raise CurationError('a query is a JSON object such as {"width": {"$gt": 100}}')
+        compile_query(query)
     except ValueError as error:
         raise CurationError(f"the query is not JSON: {error}") from error
-    if not isinstance(query, dict):
-        raise CurationError('a query is a JSON object such as {"width": {"$gt": 100}}')
-    compile_query(query)
+    except RecursionError as error:
+        raise CurationError("the query is nested too deeply; write a shorter one") from error
     return query
 
 

@@ -17,8 +17,8 @@ from embeddings.store import Store
 FIELD = "field."  # prefix of metadata fields: a table's "label" is not a curator's label
 
 
-def records(store: Store, labels: LabelState, atlas: Atlas, item_nos: Any) -> pa.Table:
-    """Return one row for each item of `atlas`, in its order.
+def records(store: Store, labels: LabelState, atlas: Atlas, item_nos: Any) -> tuple[pa.Table, int]:
+    """Return one row for each item of `atlas`, in its order, and the seq of the labels they show.
 
     Columns: item_id, image_id, sha256, path, width, height, format, taken_at, first_seen, source,
     url, batch, x1, y1, x2, y2, class_name, confidence, category, instance, flags, labelled_by,
@@ -26,12 +26,14 @@ def records(store: Store, labels: LabelState, atlas: Atlas, item_nos: Any) -> pa
     ``field.<name>``. `item_nos` (n,) are the atlas's items in the journal.
     """
     items = _items(store, atlas.item_ids)
+    with labels.still() as head:
+        decided = _decisions(labels, item_nos)
     images = _images(store, items["image_id"].to_pylist())
     columns: dict[str, Any] = {
         "item_id": pa.array(atlas.item_ids.tolist(), pa.string()),
         **{name: items[name] for name in items.column_names if name != "item_id"},
         **images,
-        **_decisions(labels, item_nos),
+        **decided,
         "cluster": pa.array(atlas.cluster),
         "membership": pa.array(atlas.membership),
         "outlier_score": pa.array(atlas.outlier_score),
@@ -41,7 +43,7 @@ def records(store: Store, labels: LabelState, atlas: Atlas, item_nos: Any) -> pa
     }
     order = [name for name in _ORDER if name in columns]
     order += [name for name in columns if name not in _ORDER]
-    return pa.table({name: columns[name] for name in order})
+    return pa.table({name: columns[name] for name in order}), head
 
 
 _ORDER = (

@@ -142,11 +142,14 @@ def middleware() -> list[Middleware]:
 
 def _foreign(headers: Headers) -> str | None:
     """Return why a request is not this machine's own page's, or None."""
-    host = urlsplit(f"//{headers.get('host', '')}")
+    try:
+        host = urlsplit(f"//{headers.get('host', '')}")
+        origin = urlsplit(headers.get("origin", f"//{host.netloc}"))
+    except ValueError:  # brackets that hold no address
+        return "the Host or Origin header cannot be read"
     if host.hostname not in allowed_hosts():
         return "this host name is not served; use http://127.0.0.1"
-    origin = headers.get("origin")
-    if origin is not None and urlsplit(origin).netloc != host.netloc:
+    if origin.netloc != host.netloc:
         return "other sites may not read this"
     document = headers.get("sec-fetch-dest") == "document"  # a link that the curator followed
     if headers.get("sec-fetch-site", "none") not in OURS and not document:

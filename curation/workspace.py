@@ -13,12 +13,12 @@ import pyarrow as pa
 from pyroaring import BitMap
 
 from curation import checks, exporters
-from curation.journal import Journal
+from curation.journal import Journal, Overtaken
 from curation.labels import LabelState
 from curation.people import whoami
 from curation.query import Selector, compile_query, parse_selector
 from curation.records import known_rows, places, read_verified, records
-from curation.schema import FLAGS, Decision, Finding, Selection, clean_label
+from curation.schema import FLAG_BITS, Decision, Finding, Selection, clean_label
 from embeddings import dataset as datasets
 from embeddings.errors import CurationError
 from embeddings.schema import Atlas, Ids, Neighbours, Vectors
@@ -32,7 +32,8 @@ _KEPT = 4  # atlases held in RAM: the newest, and those that open tabs still sho
 class Forecast:
     """What a label would do to a selection, before it is applied.
 
-    `relabels` counts by label the items a person has labelled otherwise.
+    `items` are those that are not `excluded`; `relabels` counts by label the ones among them that
+    a person has labelled otherwise.
     """
 
     items: int
@@ -102,7 +103,8 @@ class Workspace:
             atlas = self._atlases.get(version)
             if atlas is None:
                 atlas = self.store.atlas(version)
-                self._register()
+                # tables built anew may hold fewer items than the journal, and others
+                self.journal.register(atlas.item_ids)
                 self._nos[version] = self.journal.item_nos(atlas.item_ids)
                 self._atlases[version] = atlas
                 self._forget()
@@ -201,12 +203,13 @@ class Workspace:
         value = clean_label(value)
         self.labels.refresh()
         items = self.journal.item_nos(selection.item_ids)
-        held = self.labels.category(items) if field == "category" else self.labels.instance(items)
+        away = self.excluded(items)
+        rest = items[~away]
+        held = self.labels.category(rest) if field == "category" else self.labels.instance(rest)
         names, counts = np.unique([name for name in held if name is not None], return_counts=True)
         found = dict(zip(names.tolist(), counts.tolist(), strict=True))
         unchanged = found.pop(value, 0)
-        excluded = int((self.labels.flags(items) >> FLAGS.index("excluded") & 1).sum())
-        return Forecast(len(items), found, unchanged, excluded)
+        return Forecast(len(rest), found, unchanged, int(away.sum()))
 
     def label(
         self,
@@ -218,22 +221,42 @@ class Workspace:
         note: str | None = None,
         made_by: str | None = None,
     ) -> Decision:
-        """Give every item of `selection` one label, as one decision.
+        """Give every item of `selection` that is not excluded one label, as one decision.
 
         Raises
         ------
         CurationError
-            For a label that cannot be one, and where it would overwrite labels that people gave
-            and `overwrite` does not say so.
+            For a label that cannot be one, where it would overwrite labels that people gave and
+            `overwrite` does not say so, and where every item is excluded.
         """
-        forecast = self.forecast(selection, value, field)
-        if forecast.overwrites and not overwrite:
-            held = ", ".join(f"{count} {name}" for name, count in forecast.relabels.items())
+        while True:
+            head = self.labels.refresh()
+            forecast = self.forecast(selection, value, field)
+            if forecast.overwrites and not overwrite:
+                held = ", ".join(f"{count} {name}" for name, count in forecast.relabels.items())
+                raise CurationError(
+                    f"{forecast.overwrites} of {forecast.items} items have another {field} "
+                    f"already ({held[:200]}); say overwrite to change them"
+                )
+            remaining = self.without_excluded(selection)
+            try:
+                return self._append("label", remaining, field, value, note, made_by, head)
+            except Overtaken:
+                continue  # by another curator: what was forecast may not hold any more
+
+    def without_excluded(self, selection: Selection) -> Selection:
+        """Return the items of `selection` that remain; CurationError when all are excluded."""
+        rest = selection.item_ids[~self.excluded(self.journal.item_nos(selection.item_ids))]
+        if not len(rest):
             raise CurationError(
-                f"{forecast.overwrites} of {forecast.items} items have another {field} already "
-                f"({held[:200]}); say overwrite to change them"
+                f"all {len(selection.item_ids)} items are excluded; restore them first"
             )
-        return self._append("label", selection, field, value, note, made_by)
+        return Selection(rest, selection.atlas_version)
+
+    def excluded(self, items: Int64) -> npt.NDArray[np.bool_]:
+        """Return which of the items (m,), by number, are flagged excluded."""
+        found: npt.NDArray[np.bool_] = (self.labels.flags(items) & FLAG_BITS["excluded"]) > 0
+        return found
 
     def without_label(self, selection: Selection, field: str = "category") -> Selection | None:
         """Return the items of `selection` that have no label of `field`; None when all have."""
@@ -284,6 +307,7 @@ class Workspace:
         value: str | None,
         note: str | None,
         made_by: str | None,
+        head: int | None = None,
     ) -> Decision:
         decision = self.journal.append(
             action,
@@ -293,19 +317,20 @@ class Workspace:
             value=value,
             atlas_version=selection.atlas_version,
             note=note,
+            head=head,
         )
         self.labels.refresh()
         return decision
 
-    def undo(self, made_by: str | None = None) -> Decision:
-        """Take back the newest act of this person; CurationError when there is none."""
-        decision = self.journal.undo(made_by or self.made_by)
+    def undo(self, made_by: str | None = None, seq: int | None = None) -> Decision:
+        """Take back the newest act of this person, which must be `seq` where it is given."""
+        decision = self.journal.undo(made_by or self.made_by, seq)
         self.labels.refresh()
         return decision
 
-    def redo(self, made_by: str | None = None) -> Decision:
-        """Bring back what this person undid last; CurationError when there is nothing."""
-        decision = self.journal.redo(made_by or self.made_by)
+    def redo(self, made_by: str | None = None, seq: int | None = None) -> Decision:
+        """Bring back what this person undid last, which must be `seq` where it is given."""
+        decision = self.journal.redo(made_by or self.made_by, seq)
         self.labels.refresh()
         return decision
 
@@ -318,7 +343,9 @@ class Workspace:
 
     def records(self, version: str | None = None) -> pa.Table:
         """Return everything that is known of every item (see `curation.records.records`)."""
-        atlas = self.atlas(version)
+        return self._records(self.atlas(version))[0]
+
+    def _records(self, atlas: Atlas) -> tuple[pa.Table, int]:
         self.labels.refresh()
         return records(self.store, self.labels, atlas, self.item_nos(atlas.version))
 
@@ -368,36 +395,36 @@ class Workspace:
         """
         rows = self.export_rows(version)
         snapshot = ["item_id", "category", "instance", "flags", "labelled_by", "labelled_at"]
+        path = exporters.export(format, rows, to, overwrite=overwrite, progress=progress, **options)
         self.store.save_labels(rows.columns.select(snapshot))
-        return exporters.export(format, rows, to, overwrite=overwrite, progress=progress, **options)
+        return path
 
     def export_rows(self, version: str | None = None) -> exporters.ExportRows:
         """Return what an exporter is given: columns, manifest, and the source files' bytes."""
         atlas = self.atlas(version)
-        columns = self.records(atlas.version)
+        columns, head = self._records(atlas)
         paths = places(self.store, columns["image_id"].to_pylist())
         digests = columns["sha256"].to_pylist()
 
         def read_image(row: int) -> bytes:
             return read_verified(paths[row], digests[row])
 
-        return exporters.ExportRows(columns, self._manifest(atlas), read_image)
+        return exporters.ExportRows(columns, self._manifest(atlas, head), read_image)
 
-    def _manifest(self, atlas: Atlas) -> dict[str, Any]:
+    def _manifest(self, atlas: Atlas, head: int) -> dict[str, Any]:
         return {
             "dataset": self.name,
             "dataset_id": self.dataset.dataset_id,
-            "head": self.labels.refresh(),
+            "head": head,
             "atlas_version": atlas.version,
             "space": atlas.space,
             "encoder": atlas.params.get("encoder"),
-            "versions": {"curation-atlas": installed("curation-atlas"), **_libraries(atlas)},
+            "versions": {
+                "curation-atlas": installed("curation-atlas"),
+                **atlas.params.get("libraries", {}),
+            },
             "created_at": datasets.now(),
         }
-
-
-def _libraries(atlas: Atlas) -> dict[str, str]:
-    return dict(atlas.params.get("libraries", {}))
 
 
 _open: dict[str, Workspace] = {}

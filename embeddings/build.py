@@ -15,6 +15,7 @@ from embeddings import cluster as clusters
 from embeddings import dataset as datasets
 from embeddings import encoders, metadata, neighbours, project
 from embeddings.dataset import Dataset, now, write_json
+from embeddings.encoders import precision
 from embeddings.errors import CurationError
 from embeddings.ingest import Ingest, Ingested, scan
 from embeddings.schema import Atlas, Location, Neighbours, Vectors
@@ -78,6 +79,7 @@ def build(
         anything is written; and when no file at all can be read.
     """
     timings = Timings()
+    precision.choose_device(options.device)
     project.LAYOUTS.get(options.layout)
     clusters.CLUSTERERS.get(options.cluster)
     tables = [(path, metadata.read(path)) for path in options.metadata]
@@ -107,7 +109,10 @@ def build(
 def lay_out(
     store: Store, space: str, options: Options, timings: Timings, progress: Progress = silent
 ) -> Atlas:
-    """Return the atlas of one space under `options`: the stored one, or a new one that is kept."""
+    """Return the atlas of one space under `options`: the stored one, or a new one that is kept.
+
+    Either is the newest then: what was asked for last is what people see.
+    """
     vectors = store.vectors(space)
     digest = vectors_digest(vectors)
     params = {
@@ -123,7 +128,9 @@ def lay_out(
     key = json.dumps([digest, space, params], sort_keys=True)
     version = hashlib.sha256(key.encode()).hexdigest()[:16]
     if version in {run["version"] for run in store.atlas_runs()}:
-        return store.atlas(version)
+        atlas = store.atlas(version)
+        store.save_atlas(atlas, now())
+        return atlas
     graph = _graph(store, space, vectors, digest, options, timings, progress)
     progress("project", 0, len(vectors))
     with timings.stage("project", items=len(vectors)):

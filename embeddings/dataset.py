@@ -59,15 +59,16 @@ def names() -> list[str]:
     folder = home()
     if not folder.is_dir():
         return []
-    return sorted(entry.parent.name for entry in folder.glob(f"*/{_CARD}"))
+    found = [entry.parent.name for entry in folder.glob(f"*/{_CARD}")]
+    return sorted(name for name in found if _NAME.fullmatch(name))  # no "digits (copy)"
 
 
 def newest() -> str:
     """Return the name of the dataset that was built last; CurationError when there is none."""
-    cards = [entry.parent for entry in home().glob(f"*/{_CARD}")]
-    if not cards:
+    known = names()
+    if not known:
         raise CurationError(f"no datasets in {home()}; make one with: curate demo")
-    return max(cards, key=lambda folder: (_built_at(folder), folder.name)).name
+    return max(known, key=lambda name: (_built_at(home() / name), name))
 
 
 def _built_at(folder: Path) -> float:

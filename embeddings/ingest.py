@@ -10,7 +10,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -34,12 +34,15 @@ Done = TypeVar("Done")
 
 @dataclass(frozen=True)
 class Read:
-    """One file, read: an image that needs storing, one that is stored already, or a reason."""
+    """One file, read: an image that needs storing, one that is stored already, or a reason.
+
+    The decoded pixels are not among it: up to `WRITE_ITEMS` of these wait to be written.
+    """
 
     candidate: Candidate
     image_id: str | None = None
     error: str | None = None
-    decoded: Decoded | None = None
+    image: Image | None = None
     thumbnail: bytes = b""
     prepared: npt.NDArray[Any] | None = None
 
@@ -137,7 +140,7 @@ class Ingest:
             thumbnail = thumbnails.make(decoded.rgb)
         with self.timings.stage("prepare"):
             prepared = self.encoder.prepare(decoded.rgb)
-        return Read(job, decoded.image_id, None, decoded, thumbnail, prepared)
+        return Read(job, decoded.image_id, None, self._image(job, decoded), thumbnail, prepared)
 
     # ---- in the caller's thread
 
@@ -145,11 +148,11 @@ class Ingest:
         if read.error is not None:
             self.result.unreadable[read.error] += 1
             self._ready.append((read, None))
-        elif read.decoded is None or read.image_id in self._complete:
+        elif read.image is None or read.image_id in self._complete:
             self.result.duplicates += 1
             self._ready.append((Read(read.candidate, read.image_id), None))
         else:
-            self._complete.add(read.decoded.image_id)
+            self._complete.add(read.image.image_id)
             self._waiting.append(read)
         if len(self._waiting) >= self.encoder.batch_size:
             self._encode()
@@ -165,7 +168,9 @@ class Ingest:
                 batch = np.stack([read.prepared for read in need if read.prepared is not None])
                 encoded = self.encoder.encode(batch)
             rows = {read.image_id: row for read, row in zip(need, encoded, strict=True)}
-        self._ready += [(read, rows.get(read.image_id)) for read in self._waiting]
+        self._ready += [
+            (replace(read, prepared=None), rows.get(read.image_id)) for read in self._waiting
+        ]
         self._waiting = []
 
     def _write(self) -> None:
@@ -177,9 +182,9 @@ class Ingest:
         self._written = time.monotonic()
 
     def _write_rows(self, seen: str) -> None:
-        reads = [read for read, _ in self._ready if read.decoded is not None]
-        fresh = [read for read in reads if read.image_id not in self._images]
-        self.store.add_images(self._image(read, seen) for read in fresh)
+        reads = [read for read, _ in self._ready if read.image is not None]
+        fresh = [read.image for read in reads if read.image and read.image_id not in self._images]
+        self.store.add_images(fresh)
         items = [read for read in reads if read.image_id not in self._items]
         self.store.add_items(
             [Item(str(read.image_id), str(read.image_id)) for read in items],
@@ -193,15 +198,13 @@ class Ingest:
             self.store.add_vectors(self.space, [name for name, _ in encoded], rows, details)
         locations = [self._location(read, seen) for read, _ in self._ready]
         self.store.add_locations(row for row in locations if row != self._receipts.get(row.path))
-        self._images |= {str(read.image_id) for read in fresh}
+        self._images |= {image.image_id for image in fresh}
         self._items |= {str(read.image_id) for read in items}
         self._vectors |= {name for name, _ in encoded}
         self.result.new_images += len(fresh)
         self.result.new_vectors += len(encoded)
 
-    def _image(self, read: Read, seen: str) -> Image:
-        decoded = read.decoded
-        assert decoded is not None
+    def _image(self, job: Candidate, decoded: Decoded) -> Image:
         return Image(
             image_id=decoded.image_id,
             sha256=decoded.sha256,
@@ -209,9 +212,9 @@ class Ingest:
             height=decoded.height,
             bytes=decoded.bytes,
             format=decoded.format,
-            first_seen=seen,
+            first_seen=now(),
             taken_at=decoded.taken_at,
-            source=images.printable(read.candidate.root),
+            source=images.printable(job.root),
             batch=self.batch,
             note=decoded.note,
             histogram=decoded.histogram,

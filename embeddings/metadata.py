@@ -15,6 +15,7 @@ from embeddings.schema import ID_LENGTH, Location
 PATH_COLUMNS = ("path", "file", "filename", "file_name", "filepath", "image", "image_path")
 HASH_COLUMNS = ("sha256", "hash", "image_id")
 FOLDER = "folder"
+_TAKEN = ("item_id", "_rowid", "_rowaddr", "_rowoffset")  # by our own key, and by LanceDB
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,6 @@ def read(path: Path) -> pa.Table:
     CurationError
         When the file is absent, of another kind, or cannot be parsed.
     """
-    import pyarrow.csv
     import pyarrow.parquet
 
     if not path.is_file():
@@ -47,8 +47,7 @@ def read(path: Path) -> pa.Table:
     suffix = path.suffix.lower()
     try:
         if suffix in (".csv", ".tsv"):
-            options = pyarrow.csv.ParseOptions(delimiter="\t" if suffix == ".tsv" else ",")
-            table = pyarrow.csv.read_csv(path, parse_options=options)
+            table = _read_csv(path, "\t" if suffix == ".tsv" else ",")
         elif suffix == ".parquet":
             table = pyarrow.parquet.read_table(path)
         else:
@@ -62,6 +61,16 @@ def read(path: Path) -> pa.Table:
             f"{path.name} has the columns {', '.join(table.column_names)}; one of them must say "
             f"which image a row is about: {wanted}"
         )
+    return table
+
+
+def _read_csv(path: Path, delimiter: str) -> pa.Table:
+    import pyarrow.csv
+
+    options = pyarrow.csv.ParseOptions(delimiter=delimiter)
+    table = pyarrow.csv.read_csv(path, parse_options=options)
+    if any(pa.types.is_binary(column.type) for column in table.schema):  # pyarrow's way to say it
+        raise CurationError(f"{path} is not UTF-8; save it as UTF-8 (in Excel: CSV UTF-8)")
     return table
 
 
@@ -79,23 +88,30 @@ def join(table: pa.Table, base: Path, locations: Iterable[Location]) -> Joined:
 
     A path is matched as given, relative to the table's own folder `base`, relative to the source
     it was found below, and by its bare name where only one image has it. Of two rows about one
-    image the first in the table counts; the other is a conflict.
+    image the first in the table counts; the other is a conflict. A column without a name (pandas
+    writes its row numbers so) is passed over; see `field_name` for the others.
     """
     key = key_column(table)
     assert key is not None, "read() has checked it"
     by_hash = key.lower() in HASH_COLUMNS
     find = _by_hash(locations) if by_hash else _by_path(locations, base)
-    fields = [name for name in table.column_names if name != key]
+    fields = {name: field_name(name) for name in table.column_names if name not in (key, "")}
     columns: dict[str, dict[str, Any]] = {}
     unmatched = conflicts = 0
     for row in table.to_pylist():
         item_id = find(str(row[key]))
-        values = {name: row[name] for name in fields}
+        values = {field: row[name] for name, field in fields.items()}
         if item_id is None:
             unmatched += 1
         elif columns.setdefault(item_id, values) != values:
             conflicts += 1
     return Joined(columns, table.num_rows, unmatched, conflicts)
+
+
+def field_name(column: str) -> str:
+    """Return the field that a column becomes: LanceDB takes no dots, and some names not at all."""
+    name = column.replace(".", "_")
+    return f"{name}_" if name in _TAKEN else name
 
 
 def folders(locations: Iterable[Location]) -> dict[str, dict[str, Any]]:

@@ -6,7 +6,10 @@ found by our own ids and offsets, never by SQL built from what a person typed.
 
 import hashlib
 import json
+import random
 import re
+import threading
+import time
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -21,6 +24,8 @@ from embeddings.schema import Atlas, Float32, Ids, Image, Item, Location, Neighb
 
 _KEEP = timedelta(days=7)  # versions that another process may still be reading
 _VERSION = re.compile(r"[0-9a-f]{16}")
+REPLACE_TRIES = 20
+_OVERTAKEN = re.compile("commit conflict|already exists")  # another thread or process was first
 
 
 class Store:
@@ -40,6 +45,7 @@ class Store:
         self._db = lancedb.connect(str(folder), read_consistency_interval=timedelta(0))
         self._open: dict[str, Any] = {}
         self._offsets: dict[str, int] = {}
+        self._lock = threading.Lock()
 
     # ---- tables
 
@@ -84,8 +90,15 @@ class Store:
             self._table(name, rows.schema).add(rows)
 
     def _replace(self, name: str, rows: pa.Table) -> None:
-        mode = "overwrite" if name in self.names() else "create"
-        self._open[name] = self._db.create_table(name, data=rows, mode=mode)
+        for left in reversed(range(REPLACE_TRIES)):
+            mode = "overwrite" if name in self.names() else "create"
+            try:
+                self._open[name] = self._db.create_table(name, data=rows, mode=mode)
+                return
+            except (RuntimeError, ValueError) as error:  # lance has no class of its own for it
+                if not left or not _OVERTAKEN.search(str(error)):
+                    raise
+                time.sleep(random.uniform(0.01, 0.1))  # two that met must not meet again
 
     def compact(self) -> None:
         """Merge small fragments and drop versions older than seven days."""
@@ -193,18 +206,24 @@ class Store:
     # ---- atlases
 
     def save_atlas(self, atlas: Atlas, made_at: str) -> None:
-        """Append an atlas; one that is there already is left as it is."""
-        if atlas.version in {run["version"] for run in self.atlas_runs()}:
-            return
-        self._append("atlases", tables.atlas(atlas))
-        self._append("atlas_runs", tables.atlas_run(atlas, made_at))
+        """Append an atlas; of one that is there already only the run, to make it the newest."""
+        versions = [run["version"] for run in self.atlas_runs()]
+        if atlas.version not in versions:
+            self._append("atlases", tables.atlas(atlas))
+        if versions[-1:] != [atlas.version]:
+            self._append("atlas_runs", tables.atlas_run(atlas, made_at))
 
     def atlas_runs(self) -> list[dict[str, Any]]:
-        """Return what made each atlas, oldest first; the rows are written before their run."""
-        runs: list[dict[str, Any]] = self.read("atlas_runs").to_pylist()
+        """Return what made each atlas, the one asked for last at the end, each version once.
+
+        The rows of an atlas are written before its run.
+        """
+        rows: list[dict[str, Any]] = self.read("atlas_runs").to_pylist()
+        rows.sort(key=lambda run: (run["made_at"], run["version"]))
+        runs = list({run["version"]: run for run in reversed(rows)}.values())[::-1]
         for run in runs:
             run["params"] = json.loads(run["params"])
-        return sorted(runs, key=lambda run: (run["made_at"], run["version"]))
+        return runs
 
     def atlas(self, version: str) -> Atlas:
         """Return one atlas by its version.
@@ -235,8 +254,9 @@ class Store:
 
     def save_findings(self, check: str, rows: Sequence[dict[str, Any]]) -> None:
         """Replace the findings of one check."""
-        kept = [row for row in self.findings() if row["check"] != check]
-        self._replace("findings", tables.findings([*kept, *rows]))
+        with self._lock:  # another check of this process may be keeping its findings too
+            kept = [row for row in self.findings() if row["check"] != check]
+            self._replace("findings", tables.findings([*kept, *rows]))
 
     def findings(self) -> list[dict[str, Any]]:
         """Return all findings, most suspicious first."""

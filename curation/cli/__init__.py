@@ -42,7 +42,7 @@ for command in (
 def main() -> None:
     """Run the command line; what a person can act on is one line, all else a traceback."""
     try:
-        curate.main(standalone_mode=False)
+        curate.main(prog_name="curate", standalone_mode=False)
     except CurationError as error:
         sys.exit(Trouble(str(error)).show(sys.argv))
     except click.ClickException as error:

@@ -16,6 +16,7 @@ from embeddings.errors import CurationError
 MANIFEST = "manifest.json"
 MADE_WITH = "curation-atlas"
 MANIFEST_VERSION = 1
+_LITTER = (".DS_Store", "Thumbs.db", "desktop.ini")  # what file managers leave behind
 FLUSHERS = 8  # files flushed at once: a journaling file system commits them together
 
 
@@ -74,13 +75,20 @@ def _refuse_target(target: Path, overwrite: bool, sources: Sequence[str | None])
         raise CurationError(f"{target} exists; choose another folder or say overwrite")
     if target.is_symlink() or not target.is_dir():
         raise CurationError(f"{target} is not a folder; choose another or remove it yourself")
-    # overwriting removes the folder: never one of photographs, whatever was typed
+    # overwriting removes the folder: never one of photographs, nor what people put into it since
     if any(target.iterdir()):
-        _read_manifest(target)
+        _refuse_strangers(target)
     places = (f"{target}{os.sep}", f"{target.resolve()}{os.sep}")
     within = [path for path in sources if path and path.startswith(places)]
     if within:
         raise CurationError(f"{target} holds {within[0]}, a source of this export; choose another")
+
+
+def _refuse_strangers(target: Path) -> None:
+    listed = {MANIFEST, *_read_manifest(target)["files"]}
+    for file in _files(target):
+        if file.relative_to(target).as_posix() not in listed and file.name not in _LITTER:
+            raise CurationError(f"{file} is not part of the export; move it elsewhere")
 
 
 def _read_manifest(folder: Path) -> dict[str, Any]:

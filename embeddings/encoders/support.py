@@ -21,6 +21,7 @@ FILTERS = {
     "lanczos": Image.Resampling.LANCZOS,
 }
 MODES = ("shortest", "longest", "squash")
+STRIP = 64  # how many times longer than the frame an image may be; the crop drops the rest anyway
 
 
 @dataclass(frozen=True)
@@ -56,11 +57,22 @@ class Framing:
 
     def apply(self, image: Image.Image) -> npt.NDArray[np.uint8]:
         """Return `image` as (height, width, 3) uint8."""
+        if self.mode == "shortest":
+            image = self._without_ends(image)
         size = self.scaled(*image.size)
         if size != image.size:
             image = image.resize(size, FILTERS[self.interpolation])
         pixels = np.asarray(image.convert("RGB"))
         return self._crop(self._pad(pixels))
+
+    def _without_ends(self, image: Image.Image) -> Image.Image:
+        """Keep the middle of a strip: 2 x 20,000 pixels would be scaled to 224 x 2,240,000."""
+        frame = max(self.height, self.width) / min(self.height, self.width)
+        most = int(STRIP * frame * min(image.size))
+        left, top = (max(0, side - most) // 2 for side in image.size)
+        if not left and not top:
+            return image
+        return image.crop((left, top, image.width - left, image.height - top))
 
     def _pad(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         missing = [max(0, self.height - pixels.shape[0]), max(0, self.width - pixels.shape[1])]

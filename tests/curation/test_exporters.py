@@ -247,6 +247,19 @@ def test_overwriting_removes_an_export_and_nothing_else(rows: ExportRows, tmp_pa
     verify(export("csv", rows, tmp_path / "empty", overwrite=True))
 
 
+def test_overwriting_keeps_what_people_put_beside_an_export(
+    rows: ExportRows, tmp_path: Path
+) -> None:
+    to = export("csv", rows, tmp_path / "out")
+    (to / ".DS_Store").touch()
+    export("csv", rows, to, overwrite=True)
+    (to / "models").mkdir()
+    (to / "models" / "best.pt").write_text("a week of training")
+    with pytest.raises(CurationError, match=r"best\.pt is not part of the export"):
+        export("csv", rows, to, overwrite=True)
+    assert (to / "models" / "best.pt").exists()
+
+
 def test_overwriting_the_sources_of_an_export_is_refused(rows: ExportRows, tmp_path: Path) -> None:
     first = export("imagefolder", rows, tmp_path / "first")
     again = table([row(file, "shirt") for file in first.rglob("*.png")])

@@ -96,6 +96,8 @@ def test_a_sheet_holds_the_thumbnails_that_were_asked_for(
         {"Host": "evil.example"},
         {"Host": "evil.example:8501"},
         {"Host": ""},
+        {"Host": "[127.0.0.1"},
+        {"Origin": "http://[evil"},
         {"Origin": "http://evil.example"},
         {"Origin": "http://127.0.0.1:9999"},
         {"Origin": "null"},

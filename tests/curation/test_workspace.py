@@ -1,16 +1,22 @@
 """The workspace: acts on real items of a real dataset, kept over restarts."""
 
 import json
+import shutil
+import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import PIL.Image
 import pyarrow.csv
 import pytest
 
+import curation.workspace as workspace_module
 from curation.overview import label_names, progress
 from curation.schema import Selection
 from curation.workspace import Workspace, shared
 from embeddings import dataset as datasets
+from embeddings.build import Options, build
 from embeddings.errors import CurationError
 from embeddings.samples import scenes
 
@@ -69,6 +75,48 @@ def test_excluded_items_stay_can_be_selected_and_come_back(digits: str) -> None:
         workspace.select("flag:excluded")
 
 
+def test_a_label_is_of_the_remaining_members_only(digits: str) -> None:
+    workspace = Workspace(digits)
+    selection = workspace.select("cluster:0")
+    strays = Selection(selection.item_ids[:4], selection.atlas_version)
+    workspace.flag(strays, "excluded")
+    forecast = workspace.forecast(selection, "zero")
+    assert (forecast.items, forecast.excluded) == (len(selection.item_ids) - 4, 4)
+    decision = workspace.label(selection, "zero")
+    assert decision.n_items == len(selection.item_ids) - 4
+    assert not set(workspace.select("label:zero").item_ids) & set(strays.item_ids)
+    with pytest.raises(CurationError, match="all 4 items are excluded; restore them first"):
+        workspace.label(strays, "zero")
+
+
+def test_a_label_given_between_forecast_and_act_is_not_overwritten(
+    digits: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine, hers = Workspace(digits), Workspace(digits, made_by="her")
+    selection = mine.select("cluster:0")
+    append = mine.journal.append
+
+    def late(*arguments: object, **options: object) -> object:
+        monkeypatch.setattr(mine.journal, "append", append)
+        hers.label(selection, "hers")
+        return append(*arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(mine.journal, "append", late)
+    with pytest.raises(CurationError, match="have another category already"):
+        mine.label(selection, "mine")
+    assert list(mine.labels.counts("category")) == ["hers"]
+
+
+def test_undo_of_an_act_that_is_not_the_newest_any_more_is_refused(digits: str) -> None:
+    first, second = Workspace(digits), Workspace(digits)
+    shown = first.label(first.select("cluster:0"), "zero")
+    other = second.label(second.select("cluster:1"), "one")
+    with pytest.raises(CurationError, match=f"another act would be meant.*{other.seq}"):
+        first.undo(seq=shown.seq)
+    assert second.undo(seq=other.seq).undoes == other.seq
+    assert first.undo(seq=shown.seq).undoes == shown.seq
+
+
 def test_members_come_from_the_medoid_outwards(digits: str) -> None:
     workspace = Workspace(digits)
     selection = workspace.select("cluster:0")
@@ -118,8 +166,6 @@ def test_what_cannot_be_a_label_is_one_line_and_nothing_is_written(digits: str, 
 
 
 def test_findings_are_kept_and_a_dismissed_one_stays_dismissed(home: Path, tmp_path: Path) -> None:
-    from embeddings.build import Options, build
-
     scenes.generate(tmp_path / "scenes", scenes=60, seed=1)
     build("scenes", [tmp_path / "scenes"], Options(encoder="builtin", layout="pca"))
     workspace = Workspace("scenes")
@@ -136,8 +182,8 @@ def test_an_export_is_what_the_journal_says(digits: str, tmp_path: Path) -> None
     workspace = Workspace(digits)
     cluster = workspace.select("cluster:0").item_ids
     version = workspace.newest_version()
-    workspace.flag(Selection(cluster[:3], version), "excluded")
     workspace.label(Selection(cluster, version), "zero")
+    workspace.flag(Selection(cluster[:3], version), "excluded")
     workspace.export("imagefolder", tmp_path / "set")
     files = [path for path in (tmp_path / "set").rglob("*.png")]
     assert {path.parent.name for path in files} == {"zero"}
@@ -149,6 +195,56 @@ def test_an_export_is_what_the_journal_says(digits: str, tmp_path: Path) -> None
     assert {row["item_id"] for row in rows if row["category"] == "zero"} == set(cluster)
     manifest = json.loads((tmp_path / "table" / "manifest.json").read_text())
     assert manifest["source"]["head"] == workspace.journal.head == 2
+
+
+def test_a_manifest_quotes_the_decision_that_its_columns_show(digits: str) -> None:
+    workspace, other = Workspace(digits), Workspace(digits)
+    everything = workspace.select("all")
+    paths = workspace_module.places
+
+    def meanwhile(*arguments: Any) -> list[list[str]]:
+        other.label(everything, "late")
+        workspace.labels.refresh()  # as another tab would
+        return paths(*arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(workspace_module, "places", meanwhile)
+        rows = workspace.export_rows()
+    assert set(rows.columns["category"].to_pylist()) == {None}
+    assert rows.manifest["head"] == 0
+
+
+def test_one_state_of_the_labels_can_be_held_while_several_questions_are_asked(digits: str) -> None:
+    workspace = Workspace(digits)
+    everything = workspace.select("all")
+    other = threading.Thread(target=lambda: workspace.label(everything, "late"))
+    with workspace.labels.still() as head:
+        other.start()
+        other.join(0.2)
+        assert (head, workspace.labels.counts("category")) == (0, {})
+    other.join()
+    assert workspace.labels.counts("category") == {"late": len(everything)}
+
+
+def test_tables_built_anew_over_an_old_journal_get_their_numbers(
+    home: Path, tmp_path: Path
+) -> None:
+    def photograph(seed: int) -> None:
+        pixels = np.random.default_rng(seed).integers(0, 256, (40, 40, 3), np.uint8)
+        PIL.Image.fromarray(pixels).save(tmp_path / f"{seed}.png")
+
+    options = Options(encoder="builtin", layout="pca", cluster="kmeans")
+    for seed in range(6):
+        photograph(seed)
+    build("photos", [tmp_path], options)
+    Workspace("photos")
+    shutil.rmtree(datasets.open_dataset("photos").tables)
+    for seed in (0, 1):
+        (tmp_path / f"{seed}.png").unlink()
+    photograph(9)
+    build("photos", [tmp_path], options)
+    workspace = Workspace("photos")
+    assert workspace.label(workspace.select("all"), "x").n_items == 5
 
 
 def test_a_source_that_changed_is_found_out_at_export(digits: str, tmp_path: Path) -> None:

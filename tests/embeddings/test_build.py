@@ -1,5 +1,6 @@
 """The pipeline: resumable, the same twice, and every bad file a row."""
 
+import gc
 import io
 import json
 import os
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +22,7 @@ from embeddings import dataset as datasets
 from embeddings import encoders
 from embeddings.build import Options, build, building
 from embeddings.errors import CurationError
-from embeddings.ingest import Ingest, ordered, scan
+from embeddings.ingest import Ingest, ordered, scan, workers
 from embeddings.samples import scenes
 from embeddings.stages import Timings, silent
 from embeddings.store import Store
@@ -115,6 +117,21 @@ def test_another_layout_is_a_new_version_of_the_same_vectors(truth: Path) -> Non
     assert second.new_vectors == 0
     assert second.atlas_version != first.atlas_version
     assert store_of("scenes").atlas(second.atlas_version).dims == 3
+
+
+def test_the_atlas_that_was_asked_for_last_is_the_newest(truth: Path) -> None:
+    first = build("scenes", [truth], QUICK).atlas_version
+    build("scenes", [truth], replace(QUICK, seed=1, cluster="dbscan"))
+    again = build("scenes", [truth], QUICK)
+    assert again.atlas_version == first
+    assert store_of("scenes").atlas_runs()[-1]["version"] == first
+
+
+def test_a_folder_that_is_no_dataset_s_name_is_passed_over(truth: Path, home: Path) -> None:
+    build("scenes", [truth], QUICK)
+    shutil.copytree(home / "scenes", home / "scenes (copy)")
+    assert datasets.names() == ["scenes"]
+    assert datasets.newest() == "scenes"
 
 
 def test_metadata_and_folder_names_become_fields(truth: Path) -> None:
@@ -282,6 +299,24 @@ def test_decoding_goes_on_while_the_encoder_works(truth: Path, tmp_path: Path) -
     candidates = scan([truth], timings, silent)[: 8 * 3 + 2]
     Ingest(Store(tmp_path / "tables"), Waiting(), timings, progress=silent).run(candidates)
     assert len(seen) >= 3 and all(seen)
+
+
+def test_no_pixels_are_kept_while_rows_wait_to_be_written(tmp_path: Path) -> None:
+    side, most = 301, []
+    for number in range(120):
+        tone = PIL.Image.new("L", (side, side), number)
+        tone.save(tmp_path / f"{number}.png")
+
+    def look(stage: str, done: int, total: int | None) -> None:
+        if done % 20 == 0:
+            held = [each for each in gc.get_objects() if isinstance(each, PIL.Image.Image)]
+            most.append(sum(each.size == (side, side) for each in held))
+
+    store, timings = Store(tmp_path / "tables"), Timings()
+    candidates = scan([tmp_path], timings, silent)
+    Ingest(store, encoders.load("builtin"), timings, progress=look).run(candidates)
+    assert store.count("images") == len(candidates) == 120
+    assert max(most) <= 4 * workers()
 
 
 def test_results_come_in_order_and_a_failure_ends_the_pool() -> None:

@@ -6,11 +6,14 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import PIL.Image
 import pytest
 
 from embeddings.encoders import DEFAULT, ENCODERS, PRESETS, Encoder, load, space_name
+from embeddings.encoders.support import Framing
 from embeddings.errors import CurationError
 
 from .encoder_examples import photograph, tiny_clip, tiny_onnx
@@ -33,6 +36,26 @@ def test_an_encoder_has_the_parts_of_the_protocol(encoder: Encoder) -> None:
     assert isinstance(encoder, Encoder)
     assert encoder.encoder_id.partition(":")[0] in ENCODERS.names()
     assert min(encoder.dim, encoder.min_side, encoder.batch_size) >= 1
+
+
+@pytest.mark.parametrize("frame", [(32, 32), (16, 64)])
+def test_a_thin_strip_is_cut_before_it_is_scaled(
+    frame: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scaled: list[int] = []
+    resize = PIL.Image.Image.resize
+
+    def watched(image: PIL.Image.Image, size: tuple[int, int], *rest: Any) -> PIL.Image.Image:
+        scaled.append(max(size))
+        return resize(image, size, *rest)
+
+    monkeypatch.setattr(PIL.Image.Image, "resize", watched)
+    pixels = np.zeros((2, 20_000, 3), np.uint8)
+    pixels[:, 9_000:11_000] = 200  # the middle, which is all that the frame shows
+    for strip in (pixels, pixels.transpose(1, 0, 2)):
+        framed = Framing(*frame).apply(PIL.Image.fromarray(strip))
+        assert framed.shape == (*frame, 3) and (framed == 200).all()
+    assert scaled and max(scaled) <= 64 * 4 * 64
 
 
 @pytest.mark.parametrize("size", [(64, 64), (200, 31), (31, 200), (1, 1), (3, 900), (1000, 700)])

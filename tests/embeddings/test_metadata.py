@@ -9,6 +9,7 @@ import pytest
 from embeddings import metadata
 from embeddings.errors import CurationError
 from embeddings.schema import Location
+from embeddings.store import Store
 
 HASHES = {name: f"{number:032x}" for number, name in enumerate(["a/1.jpg", "b/1.jpg", "b/2.jpg"])}
 
@@ -52,6 +53,20 @@ def test_a_table_is_joined_by_hash(tmp_path: Path) -> None:
     assert joined.columns == {HASHES["b/1.jpg"]: {"n": 7}}
 
 
+def test_columns_that_a_table_of_fields_cannot_have_are_renamed_or_passed_over(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "pandas.csv"
+    path.write_text(",path,field.label,item_id,_rowid\n0,2.jpg,x,y,z\n")
+    joined = metadata.join(metadata.read(path), tmp_path, locations(tmp_path))
+    fields = {"field_label": "x", "item_id_": "y", "_rowid_": "z"}
+    assert joined.columns == {HASHES["b/2.jpg"]: fields}
+    merged = metadata.merge(pa.table({"item_id": pa.array([], pa.string())}), [joined.columns])
+    store = Store(tmp_path / "tables")
+    store.save_fields(merged)
+    assert store.fields().column_names == ["item_id", "_rowid_", "field_label", "item_id_"]
+
+
 def test_two_rows_that_disagree_about_one_image_are_counted(tmp_path: Path) -> None:
     table = pa.table({"path": ["a/1.jpg", "a/1.jpg"], "label": ["shorts", "skirt"]})
     joined = metadata.join(table, tmp_path, locations(tmp_path))
@@ -79,6 +94,7 @@ def test_folders_become_a_field_and_later_tables_add_to_earlier_ones(tmp_path: P
         ("a.txt", "path\n", "not a .csv"),
         ("a.csv", "label,split\nx,y\n", "has the columns label, split"),
         ("a.csv", "path,label\na,b,c\n", "cannot be read as a table"),
+        ("a.csv", "path,label\n1.jpg,W\xe4sche\n", "is not UTF-8"),
         ("a.parquet", "no parquet", "cannot be read as a table"),
     ],
 )
@@ -86,6 +102,6 @@ def test_a_table_that_cannot_be_used_is_refused(
     tmp_path: Path, name: str, text: str | None, message: str
 ) -> None:
     if text is not None:
-        (tmp_path / name).write_text(text)
+        (tmp_path / name).write_text(text, encoding="latin-1")
     with pytest.raises(CurationError, match=message):
         metadata.read(tmp_path / name)

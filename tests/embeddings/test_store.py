@@ -3,9 +3,11 @@
 import hashlib
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from embeddings.dataset import now
@@ -44,6 +46,29 @@ def test_an_atlas_saved_twice_is_there_once(tmp_path: Path) -> None:
     store.save_atlas(atlas(), now())
     assert store.count("atlases") == 3
     assert len(store.atlas_runs()) == 1
+
+
+def test_an_atlas_that_is_saved_again_becomes_the_newest(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    for version in ("0" * 16, "1" * 16, "0" * 16):
+        store.save_atlas(atlas(version), now())
+    assert [run["version"] for run in store.atlas_runs()] == ["1" * 16, "0" * 16]
+    assert store.count("atlases") == 6
+
+
+def test_tables_that_many_replace_at_once_are_whole_and_nobody_fails(tmp_path: Path) -> None:
+    def keep(check: str) -> None:
+        row = {"item_ids": ["a"], "score": 0.5, "detail": "", "made_at": now()}
+        for number in range(5):
+            store.save_findings(check, [{**row, "finding_id": str(number), "check": check}])
+            Store(tmp_path).save_labels(pa.table({"item_id": [check] * 3}))
+
+    store = Store(tmp_path)
+    checks = ["duplicates", "labels", "outliers"]
+    with ThreadPoolExecutor(len(checks)) as pool:
+        list(pool.map(keep, checks))
+    assert sorted(row["check"] for row in store.findings()) == checks
+    assert len(set(store.read("labels")["item_id"].to_pylist())) == 1
 
 
 @pytest.mark.parametrize("version", ["gone", "' OR '1'='1", "0123456789abcdeg"])

@@ -1,0 +1,436 @@
+"""The pages draw, and every act on them goes through the journal and says how it went."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+
+from curation.app import state
+from curation.app.components import acts
+from curation.schema import Selection
+from curation.server import MAIN
+from curation.viewer.component import sheet_version
+from curation.viewer.payload import encode_selection
+from curation.workspace import Workspace
+from embeddings.schema import Atlas
+
+SECONDS = 60  # the first page imports what all of them use
+
+
+def draw(name: str) -> None:
+    """One page as main.py draws it; AppTest runs this function's source as a script."""
+    from importlib import import_module
+
+    from curation.app import state
+    from curation.app.components import frame
+
+    workspace = state.workspace()
+    assert workspace is not None
+    frame.words()
+    frame.guarded(import_module(f"curation.app.pages.{name}").page, workspace)
+
+
+def page(name: str, selection: Selection | None = None) -> AppTest:
+    """Draw one page with `selection` selected."""
+    test = AppTest.from_function(draw, default_timeout=SECONDS, args=(name,))
+    test.session_state["selection"] = selection
+    return drawn(test)
+
+
+def drawn(test: AppTest) -> AppTest:
+    """Run the script; whatever it shows, it is no traceback."""
+    test.run()
+    assert not test.exception, [error.value for error in test.exception]
+    return test
+
+
+def press(test: AppTest, label: str) -> AppTest:
+    """Press the one button whose label begins so."""
+    (button,) = [button for button in test.button if button.label.startswith(label)]
+    assert not button.disabled
+    button.click()
+    return drawn(test)
+
+
+def words(test: AppTest) -> list[str]:
+    return [part.value for part in (*test.markdown, *test.caption)]
+
+
+def told(test: AppTest) -> list[str]:
+    return [toast.value for toast in test.toast]
+
+
+def component(test: AppTest, name: str) -> dict[str, Any]:
+    """What a page hands to one of our components, once."""
+    (found,) = [
+        part.proto
+        for part in test.get("bidi_component")
+        if part.proto.component_name == f"curation_atlas_{name}"
+    ]
+    value = json.loads(found.json)
+    assert isinstance(value, dict)
+    return value
+
+
+@pytest.fixture
+def workspace(digits: str) -> Workspace:
+    """Digits with some labels on cluster 2, so that there are names to choose."""
+    opened = Workspace(digits)
+    some = opened.select("cluster:2")
+    opened.label(Selection(some.item_ids[:5], some.atlas_version), "zero")
+    opened.label(Selection(some.item_ids[5:8], some.atlas_version), "one")
+    return opened
+
+
+def labelled(name: str) -> set[str]:
+    """The items that carry a label, read from the disk as another process would."""
+    counts = Workspace("digits").labels.counts("category")
+    return set(Workspace("digits").select(f"label:{name}").item_ids) if name in counts else set()
+
+
+# ---- the frame
+
+
+def test_an_empty_home_says_how_to_make_the_first_dataset(home: Path, built_home: Path) -> None:
+    test = drawn(AppTest.from_file(str(MAIN), default_timeout=SECONDS))
+    assert [title.value for title in test.title] == ["Curation Atlas"]
+    assert [code.value.split("  ")[0] for code in test.code] == [
+        "curate demo --no-serve",
+        "curate build FOLDER -d NAME --encoder builtin",
+    ]
+    shutil.copytree(built_home, home)
+    drawn(test)
+    assert "##### Nothing selected" in words(test), "the page finds the dataset by itself"
+
+
+def test_the_app_opens_on_the_map_of_the_dataset_in_the_address(digits: str, home: Path) -> None:
+    shutil.copytree(home / digits, home / "other")
+    test = AppTest.from_file(str(MAIN), default_timeout=SECONDS)
+    test.query_params["dataset"] = "other"
+    drawn(test)
+    (chooser,) = test.sidebar.selectbox
+    assert (chooser.options, chooser.value) == ([digits, "other"], "other")
+    handed = component(test, "map")
+    version = Workspace(digits).newest_version()
+    assert handed["points_url"] == f"/api/v1/other/points/{version}?format=1"
+    assert set(handed["columns"]) == {"category", "instance", "flags"}
+    assert "1,797 images · you are **tester**" in words(test)
+
+
+def test_an_unknown_dataset_in_the_address_shows_one_there_is(digits: str) -> None:
+    test = AppTest.from_file(str(MAIN), default_timeout=SECONDS)
+    test.query_params["dataset"] = "../../etc"
+    drawn(test)
+    assert component(test, "map")["points_url"].startswith(f"/api/v1/{digits}/")
+
+
+def test_the_frame_is_drawn_again_when_the_script_runs_again(digits: str) -> None:
+    # Streamlit takes a folder pages/ beside the main script for pages of its own, which then
+    # answer instead of ours where a tab was open on /labels while the server was restarted
+    test = drawn(AppTest.from_file(str(MAIN), default_timeout=SECONDS))
+    drawn(test)
+    assert component(test, "map")["key"] == f"map-{digits}"
+
+
+def test_a_dataset_of_a_newer_version_is_one_line_and_the_others_can_be_chosen(
+    digits: str, home: Path
+) -> None:
+    shutil.copytree(home / digits, home / "newer")
+    card = json.loads((home / "newer" / "dataset.json").read_text())
+    (home / "newer" / "dataset.json").write_text(json.dumps({**card, "schema_version": 99}))
+    test = AppTest.from_file(str(MAIN), default_timeout=SECONDS)
+    test.query_params["dataset"] = "newer"
+    drawn(test)
+    (error,) = test.error
+    assert "was written by a newer version" in error.value
+    (chooser,) = test.sidebar.selectbox
+    assert digits in chooser.options
+
+
+def test_a_dataset_without_an_atlas_says_how_to_finish_it(digits: str, home: Path) -> None:
+    shutil.rmtree(home / digits / "tables")
+    (error,) = page("map").error
+    assert "has no atlas yet; finish it with: curate build" in error.value
+
+
+# ---- the map page
+
+
+def test_a_selection_shows_its_members_from_the_most_typical_on(workspace: Workspace) -> None:
+    selection = workspace.select("cluster:0")
+    test = page("map", selection)
+    assert f"##### {len(selection)} selected" in words(test)
+    assert f"{len(selection)} in cluster 0" in words(test)
+    sheet = component(test, "sheet")
+    assert sheet["ids"] == workspace.typical_first(selection)[0].tolist()
+    assert sheet["thumb_url"] == "/api/v1/digits/thumb/{id}"
+    assert set(sheet["clusters"]) == {0}
+
+
+def test_without_a_selection_nothing_can_be_done_but_undo(workspace: Workspace) -> None:
+    test = page("map")
+    can = {button.label.split()[0]: not button.disabled for button in test.button}
+    assert can == {"Label": False, "Exclude": False, "Flag": False, "Undo": True, "Redo": False}
+    assert test.info[0].value.startswith("Draw around some points")
+
+
+def test_a_label_goes_to_the_journal_and_clears_the_selection(workspace: Workspace) -> None:
+    selection = workspace.select("cluster:0")
+    test = page("map", selection)
+    test.selectbox(key="label-category").select("zero")
+    press(drawn(test), "Label")
+    assert labelled("zero") >= set(selection.item_ids)
+    newest = Workspace("digits").log(1)[0]
+    assert (newest.made_by, newest.atlas_version) == ("tester", selection.atlas_version)
+    assert told(test) == [f"category: zero: {len(selection):,} items"]
+    assert "##### Nothing selected" in words(test)
+    assert test.selectbox(key="label-category").value is None
+    handed = component(test, "map")
+    assert handed["command"]["op"] == "clear"
+    assert handed["columns"]["category"]["seq"] == 3
+
+
+def test_strays_are_left_out_of_the_label(workspace: Workspace) -> None:
+    selection = workspace.select("cluster:0")
+    strays = frozenset(selection.item_ids[[0, 3]].tolist())
+    test = page("map", selection)
+    test.session_state["dropped"] = strays
+    drawn(test)
+    assert f"##### {len(selection) - 2} selected · 2 strays dropped" in words(test)
+    test.selectbox(key="label-category").select("zero")
+    press(drawn(test), "Label")
+    assert labelled("zero") & set(selection.item_ids) == set(selection.item_ids) - strays
+
+
+def test_undo_and_redo_say_what_they_take_and_take_it(workspace: Workspace) -> None:
+    before = labelled("one")
+    test = press(page("map"), "Undo category: one (3)")
+    assert labelled("one") == set() and told(test) == ["undo of 2: 3 items"]
+    press(test, "Redo category: one (3)")
+    assert labelled("one") == before and told(test) == ["redo of 2: 3 items"]
+
+
+@pytest.mark.parametrize(
+    ("label", "shown"),
+    [
+        ("![](https://evil.example/x.png)", "!\\[\\](https\\://evil.example/x.png)"),
+        ("blue_sky_1 :red[x]", "blue\\_sky\\_1 \\:red\\[x\\]"),
+        ("1. size", "1. size"),
+    ],
+)
+def test_a_label_is_shown_as_it_is_and_fetches_nothing(digits: str, label: str, shown: str) -> None:
+    workspace = Workspace(digits)
+    workspace.label(workspace.select("cluster:0"), label)
+    (undo,) = [button.label for button in page("map").button if button.key == "act-undo"]
+    assert undo.startswith(f"Undo category: {shown} (")
+
+
+def test_exclude_keeps_the_reason_and_restore_brings_back(workspace: Workspace) -> None:
+    selection = workspace.select("cluster:0")
+    test = page("map", selection)
+    test.text_input(key="flag-reason").set_value("blurred")
+    press(drawn(test), "Exclude")
+    newest = Workspace("digits").log(1)[0]
+    assert (newest.value, newest.note, newest.n_items) == ("excluded", "blurred", len(selection))
+    assert "##### Nothing selected" in words(test)
+    assert test.text_input(key="flag-reason").value == ""
+    test.session_state["selection"] = selection
+    press(drawn(test), f"Restore {len(selection)} excluded")
+    assert not Workspace("digits").labels.flagged("excluded")
+
+
+@pytest.fixture
+def asked(workspace: Workspace) -> AppTest:
+    """The question that comes before labels of cluster 2 are overwritten with "one"."""
+    test = page("map", workspace.select("cluster:2"))
+    test.selectbox(key="label-category").select("one")
+    press(drawn(test), "Label")
+    assert workspace.journal.head == 2, "nothing is written before the answer"
+    count = len(workspace.select("cluster:2"))
+    assert f"5 of {count} items have another category by hand:" in words(test)
+    assert [text.value for text in test.text] == ["5 zero"]
+    return test
+
+
+def test_overwriting_can_be_cancelled(asked: AppTest, workspace: Workspace) -> None:
+    press(asked, "Cancel")
+    assert workspace.journal.head == 2
+    assert not asked.text, "the question is gone"
+    assert f"##### {len(workspace.select('cluster:2'))} selected" in words(asked)
+
+
+@pytest.mark.parametrize(("answer", "zeros"), [("Change them", 0), ("Only the others", 5)])
+def test_overwriting_is_done_as_answered(
+    asked: AppTest, workspace: Workspace, answer: str, zeros: int
+) -> None:
+    press(asked, answer)
+    count = len(workspace.select("cluster:2"))
+    assert (len(labelled("zero")), len(labelled("one"))) == (zeros, count - zeros)
+    assert Workspace("digits").journal.head == 3, "one act"
+    assert "##### Nothing selected" in words(asked)
+
+
+# ---- the other pages
+
+
+def test_the_labels_page_shows_progress_by_label_and_cluster_and_the_log(
+    workspace: Workspace,
+) -> None:
+    test = page("labels")
+    assert [part.value for part in test.subheader] == ["Labels", "Clusters", "Log"]
+    by_label, by_cluster, log = (frame.value for frame in test.dataframe)
+    assert by_label["category"].tolist() == ["zero", "one"]
+    assert by_label["items"].tolist() == [5, 3]
+    assert by_cluster["items"].sum() == 1797
+    (two,) = by_cluster[by_cluster["cluster"] == "2"].to_dict("records")
+    assert two["labelled"] == 8 / len(workspace.select("cluster:2"))
+    assert list(two["labels"]) == ["zero", "one"]
+    assert log["seq"].tolist() == [2, 1] and log["act"][0] == "category: one"
+    press(test, "Undo")
+    assert test.dataframe[2].value["seq"].tolist() == [3, 2, 1]
+
+
+def test_the_labels_page_of_a_new_dataset_says_where_to_begin(digits: str) -> None:
+    test = page("labels")
+    assert "lasso a cluster on the Map" in test.info[0].value
+    assert "No decision has been made yet." in words(test)
+
+
+def test_the_export_page_writes_what_it_says_and_does_not_overwrite(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    test = page("export")
+    assert words(test)[0].startswith("1,797 items, 8 labelled in 2 categories, 0 excluded")
+    test.radio(key="export-format").set_value("imagefolder")
+    drawn(test)
+    (field,) = test.text_input
+    assert field.value == str(Path.home() / "curation-exports" / "digits-imagefolder")
+    field.set_value(str(tmp_path / "set"))
+    press(test, "Export")
+    assert test.success[0].value.startswith(f"Written to {tmp_path / 'set'}; manifest.json")
+    found = {folder.name: len(list(folder.iterdir())) for folder in (tmp_path / "set").glob("*/")}
+    assert found == {"zero": 5, "one": 3}
+    press(test, "Export")
+    assert "exists; choose another folder" in test.error[0].value
+
+
+# ---- what a tab remembers
+
+
+@pytest.fixture
+def tab(workspace: Workspace) -> Iterator[Workspace]:
+    """A tab without a browser: Streamlit then keeps one state for the process."""
+    st.session_state.clear()
+    yield workspace
+    st.session_state.clear()
+
+
+def message(atlas: Atlas, rows: list[int], **other: object) -> dict[str, Any]:
+    """A selection as the map sends it."""
+    bits = encode_selection(np.array(rows, np.int64), atlas)
+    return {"version": atlas.version, "n": len(atlas), "bits": bits, "count": len(rows), **other}
+
+
+def test_a_selection_of_the_map_is_taken_with_the_version_it_was_drawn_on(tab: Workspace) -> None:
+    atlas = tab.atlas()
+    state.take_message(tab, message(atlas, [4, 7, 1200]))
+    held = state.selection()
+    assert held is not None and held.atlas_version == atlas.version
+    assert held.item_ids.tolist() == atlas.item_ids[[4, 7, 1200]].tolist()
+    state.take_message(tab, None)
+    assert state.selection() is held, "no message is no change"
+    state.take_message(tab, message(atlas, []))
+    assert state.selection() is None and state.said() is None
+
+
+@pytest.mark.parametrize(
+    ("lie", "reason"),
+    [
+        ({"version": "0123456789abcdef"}, "is gone; reload the page and select again"),
+        ({"version": None}, "is gone; reload the page and select again"),
+        ({"n": 12}, "over 12 items, expected 1797; reload the page"),
+        ({"count": 3}, "says 3 items and holds 2; select again"),
+        ({"bits": "!"}, "bits are not base64; select again"),
+        ({"bits": None}, "bits are missing or too long; select again"),
+    ],
+    ids=str,
+)
+def test_a_stale_or_false_selection_is_refused_and_the_old_one_stays(
+    tab: Workspace, lie: dict[str, object], reason: str
+) -> None:
+    atlas = tab.atlas()
+    state.take_message(tab, message(atlas, [1, 2, 3]))
+    held = state.selection()
+    state.take_message(tab, message(atlas, [8, 9], **lie))
+    assert state.selection() is held
+    said = state.said()
+    assert said is not None and said[0] == "error" and reason in said[1]
+    assert state.said() is None, "it is said once"
+
+
+def test_strays_are_dropped_from_what_is_shown_and_can_be_taken_back(tab: Workspace) -> None:
+    ids = tab.select("cluster:0").item_ids.tolist()
+    state.select(tab.select("cluster:0"))
+    shown, others = ids[:10], ids[10:20]
+    state.take_strays({"version": sheet_version(shown), "dropped": [0, 3]}, shown)
+    state.take_strays({"version": sheet_version(others), "dropped": [1]}, others)
+    assert state.dropped() == {ids[0], ids[3], ids[11]}, "the first sheet's strays stay dropped"
+    state.take_strays({"version": sheet_version(shown), "dropped": [3]}, shown)
+    assert state.dropped() == {ids[3], ids[11]}
+    rest = state.kept()
+    assert rest is not None and rest.item_ids.tolist() == sorted({*ids} - {ids[3], ids[11]})
+    state.take_strays({"version": "old", "dropped": [0]}, shown)
+    assert state.dropped() == {ids[3], ids[11]}
+    assert state.said() == ("error", "the strays belong to another contact sheet; drop them again")
+    state.select(tab.select("cluster:1"))
+    assert state.dropped() == frozenset(), "strays belong to one selection"
+
+
+def test_when_every_item_is_a_stray_nothing_is_left_to_act_on(tab: Workspace) -> None:
+    chosen = tab.select("cluster:0")
+    state.select(chosen)
+    ids = chosen.item_ids.tolist()
+    state.take_strays({"version": sheet_version(ids), "dropped": list(range(len(ids)))}, ids)
+    assert state.selection() is chosen and state.kept() is None
+
+
+def test_every_command_to_the_map_has_a_number_of_its_own(tab: Workspace) -> None:
+    assert state.command() is None
+    state.send("fit")
+    acts.select_cluster(tab, 1)
+    command = state.command()
+    assert command is not None and (command["seq"], command["op"]) == (2, "select")
+    held = state.selection()
+    assert held is not None
+    assert held.item_ids.tolist() == tab.select("cluster:1").item_ids.tolist()
+    state.select(None)
+    state.take_message(tab, {**command, "n": 1797})
+    taken = state.selection()
+    assert taken is not None and taken.item_ids.tolist() == held.item_ids.tolist()
+
+
+def test_what_the_curator_can_act_on_is_said_and_everything_else_is_raised(tab: Workspace) -> None:
+    state.act(lambda: str(tab.label(tab.select("cluster:0"), "<b>")))
+    said = state.said()
+    assert said is not None and said[0] == "error" and "may not contain '<'" in said[1]
+    state.act(lambda: "done")
+    assert state.said() == ("success", "done")
+    state.act(lambda: None)
+    assert state.said() is None
+    with pytest.raises(ZeroDivisionError):
+        state.act(lambda: str(1 // 0))
+
+
+def test_another_dataset_takes_nothing_of_the_old_one_along(tab: Workspace) -> None:
+    state.select(tab.select("cluster:0"))
+    state.send("fit")
+    state.say("something")
+    state.open_dataset("other")
+    assert (state.selection(), state.kept(), state.command(), state.said()) == (None,) * 4
+    assert st.query_params["dataset"] == "other"
