@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version as installed
@@ -41,6 +41,9 @@ class Options:
     metadata: tuple[Path, ...] = ()
 
 
+Placer = Callable[[Store, str, Options, Timings, Progress], Atlas]
+
+
 @dataclass(frozen=True)
 class Report:
     """What a build did: counts, seconds per stage, and the atlas it ended with."""
@@ -55,6 +58,7 @@ class Report:
     unchanged: int
     duplicates: int
     unreadable: dict[str, int]
+    missing: int
     metadata: list[dict[str, Any]]
     atlas_version: str
     clusters: int
@@ -78,6 +82,21 @@ def build(
         For a source, encoder, layout, clusterer or metadata table that cannot be used, before
         anything is written; and when no file at all can be read.
     """
+    return run(name, sources, options, lay_out, progress)
+
+
+def run(
+    name: str,
+    sources: Sequence[Path],
+    options: Options,
+    place: Placer,
+    progress: Progress,
+    check: Callable[[str], None] | None = None,
+) -> Report:
+    """Ingest `sources`, let `place` make the atlas, and keep the report: `build` and `add`.
+
+    `check` is given the encoder's id, before anything is written.
+    """
     timings = Timings()
     precision.choose_device(options.device)
     project.LAYOUTS.get(options.layout)
@@ -88,18 +107,23 @@ def build(
         places = ", ".join(str(source) for source in sources)
         raise CurationError(f"no images below {places}; give a folder that holds image files")
     encoder = encoders.load(options.encoder, device=options.device)
+    if check is not None:
+        check(encoder.encoder_id)
     new = name not in datasets.names()
     dataset = datasets.create_dataset(name)
     with building(dataset):
         store = Store(dataset.tables)
-        ingest = Ingest(store, encoder, timings, batch=options.batch, progress=progress)
+        ingest = Ingest(
+            store, encoder, timings, spec=options.encoder, batch=options.batch, progress=progress
+        )
         result = ingest.run(candidates)
         if not store.count("items"):
             if new:
                 shutil.rmtree(dataset.path)
             raise CurationError(_all_unreadable(result))
+        ingest.mark_missing(sources)
         joined = _join_metadata(store, tables)
-        atlas = lay_out(store, ingest.space, options, timings, progress)
+        atlas = place(store, ingest.space, options, timings, progress)
         store.compact()
         report = _report(dataset, store, encoder, ingest, result, joined, atlas, timings)
         write_json(dataset.path / "last_build.json", asdict(report))
@@ -131,7 +155,7 @@ def lay_out(
         atlas = store.atlas(version)
         store.save_atlas(atlas, now())
         return atlas
-    graph = _graph(store, space, vectors, digest, options, timings, progress)
+    graph = stored_graph(store, space, vectors, options, timings, progress)
     progress("project", 0, len(vectors))
     with timings.stage("project", items=len(vectors)):
         xy = project.project(
@@ -147,16 +171,16 @@ def lay_out(
     return atlas
 
 
-def _graph(
+def stored_graph(
     store: Store,
     space: str,
     vectors: Vectors,
-    digest: str,
     options: Options,
     timings: Timings,
     progress: Progress,
 ) -> Neighbours:
-    key = f"{digest}-{options.neighbours}"
+    """Return the k-NN graph of one space: the stored one, or a new one that is kept."""
+    key = f"{vectors_digest(vectors)}-{options.neighbours}"
     graph = store.neighbours(space, key)
     if graph is not None:
         return graph
@@ -242,6 +266,7 @@ def _report(
         unchanged=result.unchanged,
         duplicates=result.duplicates,
         unreadable=dict(result.unreadable.most_common()),
+        missing=result.missing,
         metadata=joined,
         atlas_version=atlas.version,
         clusters=int((atlas.clusters >= 0).sum()),

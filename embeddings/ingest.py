@@ -56,6 +56,7 @@ class Ingested:
     new_images: int = 0
     new_vectors: int = 0
     duplicates: int = 0
+    missing: int = 0
     unreadable: Counter[str] = field(default_factory=Counter)
 
 
@@ -67,6 +68,8 @@ class Ingest:
     store : Store
     encoder : Encoder
     timings : Timings
+    spec : str, optional
+        How the encoder was asked for, kept with a new space so that `add` can ask for it again.
     batch : str, optional
         Name of this delivery, kept with every new image, so that deliveries can be compared.
     progress : Progress
@@ -78,11 +81,12 @@ class Ingest:
         encoder: Encoder,
         timings: Timings,
         *,
+        spec: str | None = None,
         batch: str | None = None,
         progress: Progress,
     ) -> None:
         self.store, self.encoder, self.timings = store, encoder, timings
-        self.batch, self.progress = batch, progress
+        self.spec, self.batch, self.progress = spec, batch, progress
         self.space = space_name(encoder.encoder_id)
         self.result = Ingested()
         self._images = store.ids("images", "image_id")
@@ -114,12 +118,27 @@ class Ingest:
 
     def _settled(self, job: Candidate) -> bool:
         receipt = self._receipts.get(job.path)
-        if receipt is None or (receipt.size, receipt.mtime_ns) != (job.size, job.mtime_ns):
+        if receipt is None or receipt.status == "missing":
+            return False
+        if (receipt.size, receipt.mtime_ns) != (job.size, job.mtime_ns):
             return False
         if receipt.status == "unreadable":
             self.result.unreadable[receipt.error or "unknown"] += 1
             return True
         return receipt.image_id in self._complete
+
+    def mark_missing(self, sources: Iterable[Path]) -> None:
+        """Mark the known files below `sources` that are gone; their images and labels stay."""
+        roots = [f"{os.path.abspath(source.expanduser())}{os.sep}" for source in sources]
+        gone = [
+            replace(row, status="missing", error="the file is gone; curate relocate, if it moved")
+            for row in self.store.locations()
+            if row.status != "missing"
+            and any(row.path.startswith(root) for root in roots)
+            and not os.path.lexists(row.path)
+        ]
+        self.store.add_locations(gone)
+        self.result.missing = len(gone)
 
     # ---- in the pool
 
@@ -194,7 +213,7 @@ class Ingest:
         if encoded:
             rows = np.stack([row for _, row in encoded]).astype(np.float32)
             details = {**self.encoder.describe(), "encoder": self.encoder.encoder_id}
-            details["made_at"] = seen
+            details |= {"spec": self.spec or self.encoder.encoder_id, "made_at": seen}
             self.store.add_vectors(self.space, [name for name, _ in encoded], rows, details)
         locations = [self._location(read, seen) for read, _ in self._ready]
         self.store.add_locations(row for row in locations if row != self._receipts.get(row.path))

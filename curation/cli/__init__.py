@@ -24,6 +24,8 @@ def curate() -> None:
 for command in (
     make.demo,
     make.build,
+    make.add,
+    make.relocate,
     show.list_datasets,
     serve.serve,
     decide.label,

@@ -11,9 +11,21 @@ from curation.cli.serve import PORT, PORTS, open_app, refuse_used
 from embeddings.errors import CurationError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from curation.cli.output import Bars
     from embeddings.build import Report
 
 DEMO = "digits"
+
+_metadata = click.option(
+    "--metadata",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="CSV or Parquet table joined to the images by path or hash; may be given again.",
+)
+_batch = click.option("--batch", help="Name of this delivery, kept with every new image.")
+_device = click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 
 
 @click.command()
@@ -45,13 +57,8 @@ def demo(encoder: str, port: int, no_browser: bool, no_serve: bool, as_json: boo
     help="builtin (no download), open_clip:MODEL/TAG, open_clip:MODEL/FILE, onnx:FILE, or the "
     "presets fast, balanced, best.  [default: open_clip:ViT-B-32/laion2b_s34b_b79k]",
 )
-@click.option(
-    "--metadata",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    help="CSV or Parquet table joined to the images by path or hash; may be given again.",
-)
-@click.option("--batch", help="Name of this delivery, kept with every new image.")
+@_metadata
+@_batch
 @click.option("--layout", default="umap", show_default=True, help="umap, tsne or pca.")
 @click.option(
     "--dims", type=click.IntRange(2, 3), default=2, show_default=True, help="2-D or 3-D layout."
@@ -67,7 +74,7 @@ def demo(encoder: str, port: int, no_browser: bool, no_serve: bool, as_json: boo
     show_default=True,
     help="Same seed, same atlas.",
 )
-@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
+@_device
 @as_json
 def build(
     sources: tuple[Path, ...], name: str, encoder: str | None, as_json: bool, **options: Any
@@ -80,6 +87,46 @@ def build(
         options["encoder"] = encoder
     report = _build(name, list(sources), options)
     show(asdict(report), _summary(report), as_json)
+
+
+@click.command()
+@click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("-d", "--dataset", "name", required=True, help="Name of the dataset.")
+@click.option("--encoder", default="", help="Only when the encoder's own file has moved.")
+@_metadata
+@_batch
+@click.option("--refit", is_flag=True, help="Fit the layout again from where everything stands.")
+@_device
+@as_json
+def add(sources: tuple[Path, ...], name: str, refit: bool, as_json: bool, **options: Any) -> None:
+    """Bring new images onto the atlas that is there: nobody moves.
+
+    Each stands at the median of its 15 nearest neighbours. Files that are gone are marked missing;
+    their labels stay.
+    """
+    from embeddings.add import add as grow
+    from embeddings.build import Options
+
+    report = _kept(
+        name, lambda bars: grow(name, sources, Options(**options), anew=refit, progress=bars)
+    )
+    show(asdict(report), _summary(report), as_json)
+
+
+@click.command()
+@click.argument("old", type=click.Path(path_type=Path))
+@click.argument("new", type=click.Path(path_type=Path))
+@click.option("-d", "--dataset", "name", required=True, help="Name of the dataset.")
+@as_json
+def relocate(old: Path, new: Path, name: str, as_json: bool) -> None:
+    """Say that the files below OLD are below NEW now; their bytes are compared."""
+    from embeddings.relocate import relocate as look
+
+    found = with_bars(lambda bars: look(name, old, new, bars))
+    lines = [f"{found.found:,} files found below {new}"]
+    lines += [f"not there: {path}" for path in found.absent[:10]]
+    lines += [f"another file is there: {path}" for path in found.changed[:10]]
+    show(asdict(found), "\n".join(lines), as_json)
 
 
 def _sample() -> Path:
@@ -96,14 +143,19 @@ def _sample() -> Path:
 
 
 def _build(name: str, sources: list[Path], options: dict[str, Any]) -> "Report":
-    from curation.workspace import Workspace
-    from embeddings import dataset
     from embeddings.build import Options
     from embeddings.build import build as run
 
+    return _kept(name, lambda bars: run(name, sources, Options(**options), bars))
+
+
+def _kept(name: str, work: "Callable[[Bars], Report]") -> "Report":
+    from curation.workspace import Workspace
+    from embeddings import dataset
+
     if dataset.check_name(name) in dataset.names():
         Workspace(name)  # a journal that cannot be used is refused before anything is computed
-    report: Report = with_bars(lambda bars: run(name, sources, Options(**options), bars))
+    report: Report = with_bars(work)
     Workspace(name)  # gives the new items their numbers, so that the first act need not wait
     return report
 
@@ -121,6 +173,8 @@ def _summary(report: "Report") -> str:
         f"{timings['wall_seconds']:.1f} s on {report.device}, encoder {report.encoder}, "
         f"peak memory {timings['peak_memory_bytes'] / 2**20:,.0f} MiB",
     ]
+    if report.missing:
+        lines.append(f"missing: {report.missing:,} files are gone; if they moved: curate relocate")
     lines += [f"unreadable: {count:,} x {why}" for why, count in report.unreadable.items()]
     lines += [
         f"metadata {row['table']}: {row['rows']:,} rows, {row['unmatched']:,} met no image, "
