@@ -55,6 +55,15 @@ class Decision:
     note: str | None = None
 
     @property
+    def words(self) -> str:
+        """The act in a few words, such as ``category: t-shirt`` or ``undo of 7``."""
+        if self.undoes is not None:
+            return f"{self.action} of {self.undoes}"
+        if self.action == "label":
+            return f"{self.field}: {'cleared' if self.value is None else self.value}"
+        return f"{self.action} {self.value}"
+
+    @property
     def is_act(self) -> bool:
         """Whether this changes items by itself, unlike an undo or redo."""
         return self.undoes is None

@@ -106,13 +106,11 @@ class Workspace:
                 # tables built anew may hold fewer items than the journal, and others
                 self.journal.register(atlas.item_ids)
                 self._nos[version] = self.journal.item_nos(atlas.item_ids)
-                self._atlases[version] = atlas
-                self._forget()
+            self._atlases.pop(version, None)
+            self._atlases[version] = atlas  # the last is the one asked for last
+            for old in list(self._atlases)[:-_KEPT]:
+                del self._atlases[old], self._nos[old]
             return atlas
-
-    def _forget(self) -> None:
-        for version in list(self._atlases)[:-_KEPT]:
-            del self._atlases[version], self._nos[version]
 
     def item_nos(self, version: str) -> Int64:
         """Return the journal's number of each row of an atlas, (n,) int64."""
@@ -356,7 +354,7 @@ class Workspace:
         atlas = self.atlas(version)
         graph = self.graph(atlas.space)
         if graph is None:
-            raise CurationError(f"{self.name!r} has no k-NN graph; build it again")
+            raise CurationError(f"{self.name!r} has too few images to compare them; add some")
         self.labels.refresh()
         context = checks.CheckContext(
             vectors=self.vectors(atlas.space),

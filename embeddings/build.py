@@ -14,7 +14,7 @@ from typing import Any
 from embeddings import cluster as clusters
 from embeddings import dataset as datasets
 from embeddings import encoders, metadata, neighbours, project
-from embeddings.dataset import Dataset, now, write_json
+from embeddings.dataset import REPORT, Dataset, now, write_json
 from embeddings.encoders import precision
 from embeddings.errors import CurationError
 from embeddings.ingest import Ingest, Ingested, scan
@@ -109,16 +109,16 @@ def run(
     encoder = encoders.load(options.encoder, device=options.device)
     if check is not None:
         check(encoder.encoder_id)
-    new = name not in datasets.names()
     dataset = datasets.create_dataset(name)
     with building(dataset):
+        new = not (dataset.path / REPORT).is_file()
         store = Store(dataset.tables)
         ingest = Ingest(
             store, encoder, timings, spec=options.encoder, batch=options.batch, progress=progress
         )
         result = ingest.run(candidates)
         if not store.count("items"):
-            if new:
+            if new and not dataset.journal.exists():
                 shutil.rmtree(dataset.path)
             raise CurationError(_all_unreadable(result))
         ingest.mark_missing(sources)
@@ -126,7 +126,7 @@ def run(
         atlas = place(store, ingest.space, options, timings, progress)
         store.compact()
         report = _report(dataset, store, encoder, ingest, result, joined, atlas, timings)
-        write_json(dataset.path / "last_build.json", asdict(report))
+        write_json(dataset.path / REPORT, asdict(report))
     return report
 
 

@@ -13,6 +13,7 @@ from embeddings.errors import CurationError
 
 SCHEMA_VERSION = 1
 _CARD = "dataset.json"
+REPORT = "last_build.json"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -72,7 +73,7 @@ def newest() -> str:
 
 
 def _built_at(folder: Path) -> float:
-    report = folder / "last_build.json"
+    report = folder / REPORT
     return (report if report.is_file() else folder / _CARD).stat().st_mtime
 
 

@@ -1,54 +1,48 @@
-"""Find image files, read them once, and say what they are or why they cannot be read."""
+"""Image files decoded once: what they are, or why they cannot be read."""
 
 import hashlib
 import io
 import os
-import stat
 import struct
-from collections.abc import Iterator
-from dataclasses import dataclass
+import threading
+import warnings
+import zlib
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import PIL.Image
-from PIL import ImageOps, UnidentifiedImageError
 
-from embeddings.errors import CurationError
+from embeddings import formats, pixels
+from embeddings.files import Candidate as Candidate
+from embeddings.files import find as find
+from embeddings.files import read as read
+from embeddings.formats import SUFFIXES as SUFFIXES
+from embeddings.formats import UnreadableImage as UnreadableImage
 from embeddings.schema import ID_LENGTH
 
-_NAMES = (
-    "jpg jpeg jpe jfif png apng gif bmp dib tif tiff webp avif heic heif ppm pgm pbm pnm tga ico "
-    "jp2 j2k pcx sgi qoi"
-)
-SUFFIXES = frozenset(f".{name}" for name in _NAMES.split())
 MAX_PIXELS = 250_000_000  # the largest medium-format sensors have 150 million
 BOMB_PIXELS = 50_000_000  # above this, more than BOMB_RATIO pixels a byte is no photograph
 BOMB_RATIO = 1000
-ALPHA_BACKGROUND = (255, 255, 255)
-_MAGIC = (
-    b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"RIFF",
+MAX_SCANNED = 5_000_000_000  # pixels x passes of a progressive JPEG: half a minute's decoding
+MAX_FRAMES = 1000  # counted; each costs a look into the file
+# what Pillow's readers raise on damaged files: they trust the lengths and types that they read
+_DAMAGE = (
+    OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, AttributeError,
+    AssertionError, ArithmeticError, RuntimeError, MemoryError, struct.error, zlib.error,
+    PIL.Image.DecompressionBombError,
 )  # fmt: skip
-# what Pillow's readers raise on damaged files
-_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, struct.error)
 _EXIF_IFD, _EXIF_TIMES = 0x8769, (0x9003, 0x9004)  # DateTimeOriginal, DateTimeDigitized
-_ORIENTATION, _SIDEWAYS = 0x0112, (5, 6, 7, 8)
+_ORIENTATION = 0x0112
+_ONE_GIANT = threading.Lock()  # several giants at once would not fit into memory
 
-
-class UnreadableImage(Exception):
-    """One file's failure: data for its row, never the end of a run."""
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A file that may be an image: `size` bytes, `mtime_ns` nanoseconds."""
-
-    path: str
-    size: int
-    mtime_ns: int
-    root: str
+# Pillow warns from 89 million pixels on and refuses 179 million; our own caps come first
+PIL.Image.MAX_IMAGE_PIXELS = MAX_PIXELS
+# what a curator can use of Pillow's warnings is in the note or the reason
+warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 @dataclass(frozen=True)
@@ -57,7 +51,7 @@ class Decoded:
 
     `rgb` is upright RGB, possibly reduced by a power of two while decoding; `width` and `height`
     are the full size in pixels. `histogram` (3, 256) int64 sums to ``width * height`` per channel;
-    from a reduced decode it is scaled up.
+    from a reduced decode it is scaled up. `note` says what was left out or assumed.
     """
 
     sha256: str
@@ -76,86 +70,15 @@ class Decoded:
         return self.sha256[:ID_LENGTH]
 
 
-def find(source: Path) -> Iterator[Candidate]:
-    """Yield the files below `source` that may be images, in a stable order.
-
-    Hidden files and folders are passed over, and so are files that neither carry an image's suffix
-    nor begin like one. A folder reached twice through links is read once.
-
-    Raises
-    ------
-    CurationError
-        When `source` does not exist, cannot be listed, or is a file that is no image.
-    """
-    if not source.exists():
-        raise CurationError(f"no such file or folder: {source}; check the path")
-    if source.is_file():
-        if not _may_be_image(str(source)):
-            raise CurationError(f"{source} is not an image; give an image or a folder of images")
-        status = source.stat()
-        yield Candidate(str(source), status.st_size, status.st_mtime_ns, str(source.parent))
-        return
-    try:
-        os.listdir(source)
-    except PermissionError as error:
-        raise CurationError(f"{source} cannot be read; change its permissions") from error
-    yield from _walk(str(source), str(source), set())
-
-
-def _walk(folder: str, root: str, seen: set[tuple[int, int]]) -> Iterator[Candidate]:
-    status = os.stat(folder)
-    key = (status.st_dev, status.st_ino)
-    if key in seen:
-        return
-    seen.add(key)
-    try:
-        entries = sorted(os.scandir(folder), key=lambda entry: os.fsencode(entry.name))
-    except PermissionError:
-        return
-    for entry in entries:
-        if entry.name.startswith("."):
-            continue
-        try:
-            status = entry.stat()
-        except OSError:  # a link to nowhere, or gone since it was listed
-            continue
-        if stat.S_ISDIR(status.st_mode):
-            yield from _walk(entry.path, root, seen)
-        elif stat.S_ISREG(status.st_mode) and _may_be_image(entry.path):
-            yield Candidate(entry.path, status.st_size, status.st_mtime_ns, root)
-
-
-def _may_be_image(path: str) -> bool:
-    suffix = os.path.splitext(path)[1].lower()
-    if suffix in SUFFIXES:
-        return True
-    try:
-        with open(path, "rb") as file:
-            head = file.read(16)
-    except OSError:
-        return False
-    return head.startswith(_MAGIC) or (head[4:8] == b"ftyp" and head[8:12] in (b"avif", b"heic"))
-
-
-def read(path: str) -> bytes:
-    """Return the bytes of the file at `path`; UnreadableImage says why not."""
-    try:
-        with open(path, "rb") as file:
-            data = file.read()
-    except OSError as error:
-        raise UnreadableImage(f"cannot be opened: {error.strerror}") from error
-    if not data:
-        raise UnreadableImage("empty file (0 bytes)")
-    return data
-
-
 def sha256(data: bytes) -> str:
     """Return the SHA-256 of `data`, 64 lower-case hex digits."""
     return hashlib.sha256(data).hexdigest()
 
 
-def decode(data: bytes, *, min_side: int | None = None, digest: str | None = None) -> Decoded:
-    """Decode the bytes of one image file.
+def decode(
+    data: bytes, *, min_side: int | None = None, digest: str | None = None, name: str | None = None
+) -> Decoded:
+    """Decode the bytes of one image file, by what they are and not by what they are called.
 
     Parameters
     ----------
@@ -166,63 +89,97 @@ def decode(data: bytes, *, min_side: int | None = None, digest: str | None = Non
         1/4 and 1/8 of its size whose short side is still at least twice that.
     digest : str, optional
         The SHA-256 of `data` where it is known already.
+    name : str, optional
+        The file's name or path: where its suffix promises another kind of image, the note says so.
 
     Raises
     ------
     UnreadableImage
         With a reason that a person can read.
     """
+    kind = _reader(data)
     try:
-        with PIL.Image.open(io.BytesIO(data)) as opened:
-            return _decode(opened, data, min_side, digest or sha256(data))
-    except UnidentifiedImageError as error:
-        raise UnreadableImage("not an image file, or of a kind that is not known") from error
-    except PIL.Image.DecompressionBombError as error:
-        raise UnreadableImage("too many pixels for its size (decompression bomb)") from error
-    except (
-        OSError,
-        SyntaxError,
-        ValueError,
-        EOFError,
-        IndexError,
-        TypeError,
-        struct.error,
-    ) as error:
-        # what Pillow's readers raise on damaged files
-        raise UnreadableImage(f"damaged: {error}") from error
+        with PIL.Image.open(io.BytesIO(data), formats=(kind,)) as opened:
+            decoded = _decode(opened, data, min_side, digest or sha256(data))
+    except _DAMAGE as error:
+        lean = formats.without_texts(data) if kind == "PNG" else data
+        if lean == data:
+            raise UnreadableImage(formats.explain(data, kind, error)) from error
+        # a text or colour profile that is damaged, or unpacks without end, harms no pixel
+        digest = digest or sha256(data)
+        decoded = decode(lean, min_side=min_side, digest=digest)
+        decoded = replace(decoded, bytes=len(data), note=_join(decoded.note, "its texts left out"))
+    promised = formats.READERS.get(os.path.splitext(name or "")[1].lower(), kind)
+    if promised == kind:
+        return decoded
+    return replace(decoded, note=_join(decoded.note, f"named like {promised}, but {kind} inside"))
+
+
+def _reader(data: bytes) -> str:
+    kind = formats.reader(data)
+    if kind is None:
+        reason = formats.stranger(data)
+        if reason is not None:
+            raise UnreadableImage(reason)
+        return "TGA"  # which has no mark of its own to be known by
+    if kind == "JPEG" and data.endswith(b"\0") and (reason := formats.zero_filled(data)):
+        raise UnreadableImage(reason)
+    if kind == "HEIF" and not formats.reads_heif():
+        raise UnreadableImage(formats.NO_HEIF)
+    if kind == "TIFF" and formats.raw_photograph(data):
+        raise UnreadableImage(formats.RAW)
+    return kind
+
+
+def _join(*notes: str | None) -> str | None:
+    return "; ".join(note for note in notes if note) or None
 
 
 def _decode(opened: PIL.Image.Image, data: bytes, min_side: int | None, digest: str) -> Decoded:
-    _refuse_bomb(opened.size, len(data))
+    _refuse_bomb(opened, data)
     kind = opened.format or "unknown"
-    orientation = opened.getexif().get(_ORIENTATION)
-    full = opened.size
-    if min_side is not None and kind == "JPEG":
-        opened.draft(opened.mode, _draft_size(full, 2 * min_side))
-    opened.load()
-    rgb = ImageOps.exif_transpose(opened) if orientation not in (None, 1) else opened
-    rgb = _to_rgb(rgb)
-    width, height = full if orientation not in _SIDEWAYS else (full[1], full[0])
-    frames = getattr(opened, "n_frames", 1)
+    size = opened.size
+    jpeg = kind in ("JPEG", "MPO")
+    if min_side is not None and jpeg:
+        opened.draft(opened.mode, _draft_size(size, 2 * min_side))
+    giant = size[0] * size[1] > BOMB_PIXELS
+    with _ONE_GIANT if giant else nullcontext():
+        opened.load()  # before EXIF, which a PNG may have after its pixels
+        orientation, taken_at, broken = _exif(opened)
+        rgb, assumed = pixels.to_rgb(opened, data)
+        rgb = pixels.upright(rgb, orientation)  # Pillow has turned a TIFF and says so
+        # only a draft is smaller than the image; an icon's directory may be wrong about its size
+        width, height = size if jpeg else rgb.size
+        if jpeg and pixels.sideways(orientation):
+            width, height = height, width
+        histogram = pixels.histogram(rgb, width * height)
     return Decoded(
         sha256=digest,
         width=width,
         height=height,
         bytes=len(data),
         format=kind,
-        taken_at=_taken_at(opened),
-        note=f"first of {frames} frames" if frames > 1 else None,
-        histogram=_histogram(rgb, width * height),
+        taken_at=taken_at,
+        note=_join(_frames(opened), assumed, broken),
+        histogram=histogram,
         rgb=rgb,
     )
 
 
-def _refuse_bomb(size: tuple[int, int], n_bytes: int) -> None:
-    pixels = size[0] * size[1]
-    if pixels > MAX_PIXELS:
-        raise UnreadableImage(f"{size[0]} x {size[1]} is more than {MAX_PIXELS:,} pixels")
-    if pixels > BOMB_PIXELS and pixels > BOMB_RATIO * n_bytes:
-        raise UnreadableImage(f"{pixels:,} pixels in {n_bytes:,} bytes: a decompression bomb")
+def _refuse_bomb(opened: PIL.Image.Image, data: bytes) -> None:
+    sizes = [opened.size]
+    if opened.format == "ICO":
+        sizes += formats.icon_sizes(data)
+    for width, height in sizes:
+        count = width * height
+        if count > MAX_PIXELS:
+            raise UnreadableImage(f"too many pixels ({width} x {height}; at most {MAX_PIXELS:,})")
+        if count > BOMB_PIXELS and count > BOMB_RATIO * len(data):
+            size = f"{count:,} pixels in {len(data):,} bytes"
+            raise UnreadableImage(f"a decompression bomb ({size})")
+        if opened.info.get("progressive") and count * data.count(b"\xff\xda") > MAX_SCANNED:
+            scans = data.count(b"\xff\xda")
+            raise UnreadableImage(f"a decompression bomb ({scans:,} passes over {count:,} pixels)")
 
 
 def _draft_size(size: tuple[int, int], side: int) -> tuple[int, int]:
@@ -230,46 +187,18 @@ def _draft_size(size: tuple[int, int], side: int) -> tuple[int, int]:
     return max(1, int(size[0] / scale)), max(1, int(size[1] / scale))
 
 
-def _to_rgb(image: PIL.Image.Image) -> PIL.Image.Image:
-    if image.mode == "RGB":
-        return image.copy()  # independent of the file that closes behind it
-    if image.mode.startswith("I") or image.mode == "F":
-        return _rescale(image)
-    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
-        rgba = image.convert("RGBA")
-        paper = PIL.Image.new("RGBA", rgba.size, (*ALPHA_BACKGROUND, 255))
-        return PIL.Image.alpha_composite(paper, rgba).convert("RGB")
-    return image.convert("RGB")
+def _exif(image: PIL.Image.Image) -> tuple[Any, str | None, str | None]:
+    # orientation, time taken, and a note where it is damaged: that makes no picture unreadable
+    orientation = None
+    try:
+        exif = image.getexif()
+        orientation = exif.get(_ORIENTATION)
+        return orientation, _taken_at(exif.get_ifd(_EXIF_IFD)), None
+    except _DAMAGE:
+        return orientation, None, "its EXIF data is damaged"
 
 
-def _rescale(image: PIL.Image.Image) -> PIL.Image.Image:
-    # Pillow clips 16-bit values at 255: 2560 and 65535 would both be white
-    values = np.nan_to_num(np.asarray(image).astype(np.float64))
-    top = 65535.0 if image.mode.startswith("I;16") else float(values.max(initial=0.0))
-    if top > 255:
-        values *= 255.0 / (65535.0 if top <= 65535 else top)
-    grey = np.clip(np.rint(values), 0, 255).astype(np.uint8)
-    return PIL.Image.fromarray(grey).convert("RGB")
-
-
-def _histogram(rgb: PIL.Image.Image, pixels: int) -> npt.NDArray[np.int64]:
-    counts = np.array(rgb.histogram(), np.int64).reshape(3, 256)
-    seen = rgb.width * rgb.height
-    if seen == pixels:
-        return counts
-    # largest remainders, so that every channel sums to exactly `pixels`
-    exact = counts * (pixels / seen)
-    whole: npt.NDArray[np.int64] = np.floor(exact).astype(np.int64)
-    for channel in range(3):
-        short = pixels - int(whole[channel].sum())
-        order = np.argsort(-(exact[channel] - whole[channel]), kind="stable")[:short]
-        whole[channel, order] += 1
-    return whole
-
-
-def _taken_at(image: PIL.Image.Image) -> str | None:
-    exif: Any = image.getexif()
-    details = exif.get_ifd(_EXIF_IFD)
+def _taken_at(details: Any) -> str | None:
     for tag in _EXIF_TIMES:
         text = str(details.get(tag, "")).strip("\0 ")
         try:
@@ -277,6 +206,22 @@ def _taken_at(image: PIL.Image.Image) -> str | None:
         except ValueError:
             continue
     return None
+
+
+def _frames(image: PIL.Image.Image) -> str | None:
+    if image.format not in ("GIF", "TIFF"):  # the others know their number
+        count = getattr(image, "n_frames", 1)
+        return f"first of {count:,} frames" if count > 1 else None
+    count = 1
+    try:
+        while count <= MAX_FRAMES:
+            image.seek(count)
+            count += 1
+    except EOFError:
+        return f"first of {count:,} frames" if count > 1 else None
+    except _DAMAGE:
+        return "first frame; those after it are damaged"
+    return f"first of more than {MAX_FRAMES:,} frames"
 
 
 def printable(path: str) -> str:

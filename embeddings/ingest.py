@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from embeddings import images, thumbnails
+from embeddings import formats, images, thumbnails
 from embeddings.dataset import now
 from embeddings.encoders import Encoder, space_name
 from embeddings.images import Candidate, Decoded, UnreadableImage
@@ -26,6 +26,7 @@ from embeddings.stages import Progress, Timings
 from embeddings.store import Store
 
 WRITE_ITEMS = 1000  # small appends leave many fragments behind
+VECTORLESS = "the encoder makes no usable vector of it; look at the picture"
 WRITE_SECONDS = 15.0  # what a pulled plug may cost
 
 Job = TypeVar("Job")
@@ -96,6 +97,7 @@ class Ingest:
         self._receipts: dict[str, Location] = {}
         self._waiting: list[Read] = []
         self._ready: list[tuple[Read, npt.NDArray[Any] | None]] = []
+        self._vectorless: set[str | None] = set()
         self._written = time.monotonic()
 
     def _known(self) -> bool:
@@ -123,7 +125,10 @@ class Ingest:
         if (receipt.size, receipt.mtime_ns) != (job.size, job.mtime_ns):
             return False
         if receipt.status == "unreadable":
-            self.result.unreadable[receipt.error or "unknown"] += 1
+            reason = receipt.error or "unknown"
+            if formats.worth_retrying(reason):
+                return False
+            self.result.unreadable[formats.reason_group(reason)] += 1
             return True
         return receipt.image_id in self._complete
 
@@ -152,7 +157,7 @@ class Ingest:
                 return Read(job, digest[:ID_LENGTH])
             with self.timings.stage("decode", items=0):
                 need = max(self.encoder.min_side, thumbnails.SIDE)
-                decoded = images.decode(data, min_side=need, digest=digest)
+                decoded = images.decode(data, min_side=need, digest=digest, name=job.path)
         except UnreadableImage as error:
             return Read(job, error=str(error))
         with self.timings.stage("thumbnail"):
@@ -165,7 +170,7 @@ class Ingest:
 
     def _take(self, read: Read) -> None:
         if read.error is not None:
-            self.result.unreadable[read.error] += 1
+            self.result.unreadable[formats.reason_group(read.error)] += 1
             self._ready.append((read, None))
         elif read.image is None or read.image_id in self._complete:
             self.result.duplicates += 1
@@ -186,6 +191,8 @@ class Ingest:
             with self.timings.stage("encode", items=len(need)):
                 batch = np.stack([read.prepared for read in need if read.prepared is not None])
                 encoded = self.encoder.encode(batch)
+            sound = np.isfinite(encoded).all(axis=1) & encoded.any(axis=1)
+            self._vectorless |= {need[row].image_id for row in np.flatnonzero(~sound)}
             rows = {read.image_id: row for read, row in zip(need, encoded, strict=True)}
         self._ready += [
             (replace(read, prepared=None), rows.get(read.image_id)) for read in self._waiting
@@ -195,10 +202,20 @@ class Ingest:
     def _write(self) -> None:
         if not self._ready:
             return
+        self._ready = [self._with_vector(read, row) for read, row in self._ready]
         with self.timings.stage("store", items=len(self._ready)):
             self._write_rows(now())
         self._ready = []
         self._written = time.monotonic()
+
+    def _with_vector(
+        self, read: Read, row: npt.NDArray[Any] | None
+    ) -> tuple[Read, npt.NDArray[Any] | None]:
+        """Return what is to be written: a picture without a vector is a row with its reason."""
+        if read.image_id is None or read.image_id not in self._vectorless:
+            return read, row
+        self.result.unreadable[VECTORLESS] += 1
+        return Read(read.candidate, error=VECTORLESS), None
 
     def _write_rows(self, seen: str) -> None:
         reads = [read for read, _ in self._ready if read.image is not None]

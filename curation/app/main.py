@@ -6,7 +6,8 @@ import streamlit as st
 
 from curation.app import state
 from curation.app.components import frame
-from curation.app.pages import export, labels, map, welcome
+from curation.app.views import export, labels, map, welcome
+from embeddings.errors import CurationError
 
 PAGES = (
     (map.page, "Map", "map", ":material/bubble_chart:"),
@@ -24,7 +25,12 @@ def main() -> None:
         initial_sidebar_state=frame.SIDEBAR,
     )
     frame.style()
-    workspace = state.workspace()
+    try:
+        workspace = state.workspace()
+    except CurationError as error:
+        page = st.Page(partial(frame.refused, str(error)), title="Refused")
+        st.navigation([page], position="hidden").run()
+        return
     if workspace is None:
         st.navigation([st.Page(welcome.page, title="Welcome")], position="hidden").run()
         return

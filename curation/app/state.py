@@ -68,7 +68,8 @@ def take_message(workspace: Workspace, message: Mapping[str, Any] | None) -> Non
     if message is None:
         return
     try:
-        drawn = workspace.atlas(str(message.get("version")))
+        version = message.get("version") if isinstance(message, Mapping) else None
+        drawn = workspace.atlas(str(version))
         rows = decode_selection(message, drawn).rows
     except CurationError as error:
         say(str(error), "error")

@@ -93,21 +93,11 @@ def log(name: str, last: int | None, as_json: bool) -> None:
     """Show who decided what, and when; newest first."""
     decisions = _open(name).log(last)
     rows = [
-        (d.seq, d.made_at[:19].replace("T", " "), d.made_by, describe(d), d.n_items, d.note or "")
+        (d.seq, d.made_at[:19].replace("T", " "), d.made_by, d.words, d.n_items, d.note or "")
         for d in decisions
     ]
     text = table(rows, ("seq", "when (UTC)", "who", "act", "items", "note")) if rows else "no acts"
     show({"decisions": [_plain(d) for d in decisions]}, text, as_json)
-
-
-def describe(decision: "Decision") -> str:
-    """Return an act in a few words."""
-    if decision.undoes is not None:
-        return f"{decision.action} of {decision.undoes}"
-    if decision.action == "label":
-        value = "cleared" if decision.value is None else repr(decision.value)
-        return f"{decision.field} {value}"
-    return f"{decision.action} {decision.value}"
 
 
 def _open(name: str) -> Any:
@@ -117,7 +107,7 @@ def _open(name: str) -> Any:
 
 
 def _done(decision: "Decision", use_json: bool) -> None:
-    text = f"{describe(decision)}: {decision.n_items:,} items (decision {decision.seq})"
+    text = f"{decision.words}: {decision.n_items:,} items (decision {decision.seq})"
     show(_plain(decision), text, use_json)
 
 

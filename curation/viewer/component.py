@@ -125,7 +125,8 @@ def atlas_map(
             "points_url": f"{points_url}{join}format={FORMAT}",
             "columns": fields,
             "color_by": color_by,
-            "thumb_url": thumb_url,
+            # so is its order: a wire index means another item in another format
+            "thumb_url": thumb_url and f"{thumb_url}?format={FORMAT}",
             "command": dict(command) if command else None,
             "session": session,
             "height": max(LEAST_HEIGHT, height),

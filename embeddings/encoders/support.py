@@ -109,13 +109,11 @@ def fixed_batches(
 
 
 def unit_length(rows: Float32) -> Float32:
-    """Scale every row of `rows` (b, d) to length 1; ValueError for a row without a direction."""
+    """Scale every row of `rows` (b, d) to length 1; one without a direction becomes zeros."""
     rows = np.asarray(rows, np.float32)
     length = np.linalg.norm(rows, axis=1, keepdims=True)
-    bad = ~(np.isfinite(length) & (length > 0))
-    if bad.any():
-        raise ValueError(f"row {int(np.flatnonzero(bad)[0])} of the vectors is zero or not finite")
-    return np.asarray(rows / length, np.float32)
+    sound = np.isfinite(length) & (length > 0)
+    return np.where(sound, rows / np.where(sound, length, 1), 0).astype(np.float32)
 
 
 def file_sha256(path: Path) -> str:

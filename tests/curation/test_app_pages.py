@@ -33,7 +33,7 @@ def draw(name: str) -> None:
     workspace = state.workspace()
     assert workspace is not None
     frame.words()
-    frame.guarded(import_module(f"curation.app.pages.{name}").page, workspace)
+    frame.guarded(import_module(f"curation.app.views.{name}").page, workspace)
 
 
 def page(name: str, selection: Selection | None = None) -> AppTest:

@@ -365,3 +365,30 @@ def test_a_build_that_is_killed_is_completed_by_the_next(
     assert_every_id_once(store)
     names = Counter(store.read("vectors_builtin", ["item_id"])["item_id"].to_pylist())
     assert set(names.values()) == {1}
+
+
+def test_a_picture_without_a_usable_vector_is_a_row_and_the_run_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number in range(6):
+        PIL.Image.effect_noise((40, 40), 30 + 9 * number).save(folder / f"{number}.png")
+    shutil.copy(folder / "3.png", folder / "twin.png")
+    inner = encoders.load("builtin")
+
+    class Spoiling(type(inner)):  # type: ignore[misc]
+        """The builtin encoder, whose third and fourth vector are no vectors."""
+
+        def encode(self, batch: np.ndarray) -> np.ndarray:
+            rows = super().encode(batch).copy()
+            rows[2], rows[3] = np.nan, 0.0
+            return rows
+
+    monkeypatch.setattr(encoders, "load", lambda *_, **__: Spoiling())
+    report = build("spoilt", [folder], QUICK)
+    assert report.images == 4
+    (reason, count), *more = report.unreadable.items()
+    assert "no usable vector" in reason and count == 3 and not more
+    bad = {Path(row.path).name for row in store_of("spoilt").locations() if row.error}
+    assert bad == {"2.png", "3.png", "twin.png"}

@@ -185,3 +185,11 @@ def test_open_clip_can_be_imported_whatever_torchvision_was_built_for() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.split() == ["True", "2"], done.stderr
+
+
+def test_a_vector_without_a_direction_becomes_zeros_and_its_neighbours_keep_theirs() -> None:
+    from embeddings.encoders.support import unit_length
+
+    rows = np.array([[3, 4], [0, 0], [np.nan, 1], [np.inf, 1]], np.float32)
+    found = unit_length(rows)
+    assert np.allclose(found, [[0.6, 0.8], [0, 0], [0, 0], [0, 0]])

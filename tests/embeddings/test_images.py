@@ -112,6 +112,23 @@ def test_what_cannot_be_decoded_has_a_reason(data: bytes, reason: str) -> None:
         images.decode(data)
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, about the damage
+@pytest.mark.parametrize("kind", ["AVIF", "DDS", "PNG", "TIFF", "WEBP"])
+def test_no_damage_ends_a_run(kind: str) -> None:
+    sound = encoded(gradient(24, 16), kind)
+    chance = np.random.default_rng(0)
+    unreadable = 0
+    for _ in range(150):
+        data = bytearray(sound)
+        for at in chance.integers(0, min(len(data), 400), 4):
+            data[at] = int(chance.choice([0, 1, 128, 255]))
+        try:
+            images.decode(bytes(data))
+        except UnreadableImage:
+            unreadable += 1
+    assert unreadable
+
+
 def test_a_small_file_of_very_many_pixels_is_refused_before_it_is_decoded() -> None:
     bomb = encoded(PIL.Image.new("1", (9400, 9400)), "PNG")
     assert len(bomb) < 20_000

@@ -77,7 +77,7 @@ def test_streamlit_is_known_to_the_app_the_server_and_the_component_only(graph):
 
 
 def test_a_page_draws_and_leaves_the_data_to_the_workspace(graph):
-    pages = [m for m in graph.modules if m.startswith("curation.app.pages.")]
+    pages = [m for m in graph.modules if m.startswith("curation.app.views.")]
     assert pages
     reach = {page: graph.find_modules_directly_imported_by(page) & NOT_IN_A_PAGE for page in pages}
     assert not {page: found for page, found in reach.items() if found}

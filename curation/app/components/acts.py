@@ -1,8 +1,11 @@
 """The acts of a curator as buttons and keys: label, exclude, flag, undo, redo."""
 
+from collections.abc import Callable
+
 import streamlit as st
 
 from curation.app import state
+from curation.app.components.frame import literal
 from curation.overview import flag_counts, label_names, likely_labels
 from curation.schema import FIELDS, FLAGS, Decision, Selection
 from curation.viewer.payload import encode_selection
@@ -12,15 +15,6 @@ LABEL_KEY, EXCLUDE_KEY, FLAG_KEY = "Ctrl+Enter", "Alt+X", "Alt+F"
 EXCLUDED = FLAGS[0]
 LONGEST_REASON = 200  # characters
 UNDO_KEY, REDO_KEY = "Ctrl+Z", "Ctrl+Shift+Z"
-
-
-def describe(decision: Decision) -> str:
-    """Return an act in a few words."""
-    if decision.undoes is not None:
-        return f"{decision.action} of {decision.undoes}"
-    if decision.action == "label":
-        return f"{decision.field}: {decision.value or 'cleared'}"
-    return f"{decision.action} {decision.value}"
 
 
 def label_bar(workspace: Workspace) -> None:
@@ -71,7 +65,7 @@ def _offer_likely(workspace: Workspace, field: str, name: str | None) -> None:
     columns[0].caption("Did you mean")
     for column, label in zip(columns[1:], likely, strict=True):
         column.button(
-            label,
+            literal(label),
             key=f"likely-{label}",
             width="stretch",
             on_click=lambda label=label: state.set_value(f"label-{field}", label),
@@ -123,22 +117,22 @@ def history_buttons(workspace: Workspace) -> None:
     again = workspace.journal.redoable(workspace.made_by)
     left, right = st.columns(2)
     left.button(
-        "Undo" if back is None else f"Undo {describe(back)} ({back.n_items:,})",
+        "Undo" if back is None else f"Undo {literal(back.words)} ({back.n_items:,})",
         icon=":material/undo:",
         key="act-undo",
         shortcut=UNDO_KEY,
         disabled=back is None,
         width="stretch",
-        on_click=lambda: state.act(lambda: _done(workspace.undo())),
+        on_click=lambda: _step(workspace.undo, back),
     )
     right.button(
-        "Redo" if again is None else f"Redo {describe(again)} ({again.n_items:,})",
+        "Redo" if again is None else f"Redo {literal(again.words)} ({again.n_items:,})",
         icon=":material/redo:",
         key="act-redo",
         shortcut=REDO_KEY,
         disabled=again is None,
         width="stretch",
-        on_click=lambda: state.act(lambda: _done(workspace.redo())),
+        on_click=lambda: _step(workspace.redo, again),
     )
 
 
@@ -164,7 +158,7 @@ def _label(workspace: Workspace) -> None:
         if workspace.forecast(chosen, name, field).overwrites:
             state.set_value("ask", (chosen, name, field))
             return None
-        return _finish(workspace.label(chosen, name, field=field))
+        return _labelled(workspace.label(chosen, name, field=field), chosen)
 
     state.act(work)
 
@@ -181,6 +175,12 @@ def _unflag(workspace: Workspace, flag: str) -> None:
         state.act(lambda: _finish(workspace.unflag(chosen, flag, note=reason)))
 
 
+def _step(step: Callable[..., Decision], shown: Decision | None) -> None:
+    """Undo or redo the act that the button showed, and no other."""
+    if shown is not None:
+        state.act(lambda: _done(step(seq=shown.seq)))
+
+
 def _finish(decision: Decision) -> str:
     """Say what was done and make room for the next selection and its label."""
     state.select(None)
@@ -192,7 +192,14 @@ def _finish(decision: Decision) -> str:
 
 
 def _done(decision: Decision) -> str:
-    return f"{describe(decision)}: {decision.n_items:,} items"
+    return f"{decision.words}: {decision.n_items:,} items"
+
+
+def _labelled(decision: Decision, chosen: Selection) -> str:
+    """Say what was labelled, and that excluded items were not."""
+    left = len(chosen.item_ids) - decision.n_items
+    more = f"; {left:,} excluded left out" if left else ""
+    return _finish(decision) + more
 
 
 def ask_before_overwriting(workspace: Workspace) -> None:
@@ -210,20 +217,35 @@ def _ask(workspace: Workspace, chosen: Selection, name: str, field: str) -> None
         f"{forecast.overwrites:,} of {forecast.items:,} items have another {field} by hand:"
     )
     st.text(held)
-    change, rest, cancel = st.columns(3)
-    if change.button("Change them", type="primary", width="stretch"):
-        state.set_value("ask", None)
-        state.act(lambda: _finish(workspace.label(chosen, name, field=field, overwrite=True)))
-        st.rerun()
-    if rest.button("Only the others", width="stretch"):
-        state.set_value("ask", None)
-        state.act(lambda: _label_the_rest(workspace, chosen, name, field))
-        st.rerun()
-    if cancel.button("Cancel", width="stretch"):
-        state.set_value("ask", None)
-        st.rerun()
+    answers: dict[str, Callable[[], str | None]] = {
+        "Change them": lambda: _labelled(
+            workspace.label(chosen, name, field=field, overwrite=True), chosen
+        ),
+        "Only the others": lambda: _label_the_rest(workspace, chosen, name, field),
+        "Cancel": lambda: None,
+    }
+    pressed = [
+        column.button(
+            answer,
+            key=f"ask-{answer}",
+            type="primary" if answer == "Change them" else "secondary",
+            width="stretch",
+            on_click=lambda work=work: _answer(work),
+        )
+        for column, (answer, work) in zip(st.columns(3), answers.items(), strict=True)
+    ]
+    if any(pressed):
+        st.rerun()  # a dialog runs alone: this closes it
+
+
+def _answer(work: Callable[[], str | None]) -> None:
+    """Do as answered before the page is drawn: afterwards its fields could not be emptied."""
+    state.set_value("ask", None)
+    state.act(work)
 
 
 def _label_the_rest(workspace: Workspace, chosen: Selection, name: str, field: str) -> str | None:
     rest = workspace.without_label(chosen, field)
-    return None if rest is None else _finish(workspace.label(rest, name, field=field))
+    if rest is None:
+        return f"all of them have a {field} already; nothing was changed"
+    return _labelled(workspace.label(rest, name, field=field), rest)

@@ -1,5 +1,6 @@
 """What stands around every page: style, chooser, words to the curator."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,15 @@ from embeddings.errors import CurationError
 ICON = str(Path(__file__).with_name("icon.png"))  # a named icon would be fetched from a web host
 SIDEBAR = 220  # pixels
 _CSS = Path(__file__).with_name("frame.css")
+_MARKDOWN = re.compile(r"[\\`*_\[\]$~#|]|:(?=\S)|^[-+]|^\d+[.)]")
+
+
+def literal(text: str) -> str:
+    """Return `text` so that Markdown shows it as it is: a label may come from somebody's table.
+
+    ``![](https://...)`` in a button's label would be fetched, ``a_b_c`` would lose letters.
+    """
+    return _MARKDOWN.sub(lambda found: f"{found.group()[:-1]}\\{found.group()[-1]}", text)
 
 
 def style() -> None:
@@ -25,7 +35,19 @@ def guarded(draw: Callable[[Workspace], None], workspace: Workspace) -> None:
     try:
         draw(workspace)
     except CurationError as error:
-        st.error(str(error), icon=":material/error:")
+        st.error(literal(str(error)), icon=":material/error:")
+
+
+def refused(reason: str) -> None:
+    """Say why a dataset cannot be opened, and offer the others."""
+    st.error(literal(reason), icon=":material/error:")
+    st.sidebar.selectbox(
+        "Dataset",
+        datasets.names(),
+        index=None,
+        key="dataset-instead",
+        on_change=lambda: state.open_dataset(state.value("dataset-instead")),
+    )
 
 
 def sidebar(workspace: Workspace) -> None:
@@ -42,7 +64,7 @@ def sidebar(workspace: Workspace) -> None:
         )
         _choose_atlas(workspace)
         images = workspace.store.count("images")
-        st.caption(f"{images:,} images · you are **{workspace.made_by}**")
+        st.caption(f"{images:,} images · you are **{literal(workspace.made_by)}**")
 
 
 def _choose_atlas(workspace: Workspace) -> None:
@@ -75,6 +97,6 @@ def words() -> None:
         return
     kind, text = told
     if kind == "error":
-        st.error(text, icon=":material/error:")
+        st.error(literal(text), icon=":material/error:")
     else:
-        st.toast(text, icon=":material/check:")
+        st.toast(literal(text), icon=":material/check:")

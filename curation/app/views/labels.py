@@ -91,7 +91,7 @@ def _log(workspace: Workspace) -> None:
                 "seq": decision.seq,
                 "when (UTC)": decision.made_at[:19].replace("T", " "),
                 "who": decision.made_by,
-                "act": acts.describe(decision),
+                "act": decision.words,
                 "items": decision.n_items,
                 "note": decision.note or "",
             }
