@@ -375,3 +375,29 @@ def answers(url: str, server: subprocess.Popen[bytes]) -> bytes:
         except (urllib.error.URLError, ConnectionError):
             time.sleep(0.1)
     raise AssertionError(f"{url} never answered; the server ended with {server.poll()}")
+
+
+# ---- growing datasets
+
+
+def test_new_photographs_are_added_and_moved_ones_found(
+    curate: Curate, photos: Path, home: Path, tmp_path: Path
+) -> None:
+    later = tmp_path / "later"
+    later.mkdir()
+    for scan in sorted(photos.iterdir())[:8]:
+        scan.rename(later / scan.name)
+    first = curate("build", photos, "-d", "growing", *QUICK, "--json").value
+    grown = curate("add", later, "-d", "growing", "--batch", "second", "--json").value
+    assert grown["new_images"] == 8 and grown["encoder"] == "builtin"
+    assert grown["atlas_version"] != first["atlas_version"]
+    workspace = Workspace("growing")
+    workspace.label(workspace.select('{"batch": "second"}'), "new ones")
+
+    moved = tmp_path / "archive"
+    later.rename(moved)
+    assert "missing" not in curate("add", photos, "-d", "growing").out
+    found = curate("relocate", later, moved, "-d", "growing", "--json").value
+    assert (found["found"], found["absent"], found["changed"]) == (8, [], [])
+    curate("export", "-d", "growing", "--as", "imagefolder", "--to", tmp_path / "set")
+    assert len(list((tmp_path / "set" / "new ones").iterdir())) == 8
