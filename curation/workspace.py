@@ -280,22 +280,16 @@ class Workspace:
         selection: Selection,
         flag: str,
         *,
+        remove: bool = False,
         note: str | None = None,
         made_by: str | None = None,
     ) -> Decision:
-        """Set a flag (excluded, outlier, duplicate, unclear) on a selection; `note` says why."""
-        return self._append("flag", selection, "flag", flag, note, made_by)
+        """Set a flag (excluded, outlier, duplicate, unclear) on a selection; `note` says why.
 
-    def unflag(
-        self,
-        selection: Selection,
-        flag: str,
-        *,
-        note: str | None = None,
-        made_by: str | None = None,
-    ) -> Decision:
-        """Take a flag from a selection: an excluded item is restored."""
-        return self._append("unflag", selection, "flag", flag, note, made_by)
+        `remove` takes it away: an excluded item is restored.
+        """
+        action = "unflag" if remove else "flag"
+        return self._append(action, selection, "flag", flag, note, made_by)
 
     def _append(
         self,

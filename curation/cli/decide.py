@@ -65,8 +65,8 @@ def flag(
 ) -> None:
     """Flag all items of SELECTOR as excluded, outlier, duplicate or unclear."""
     workspace = _open(name)
-    act = workspace.unflag if remove else workspace.flag
-    _done(act(workspace.select(selector), value, note=note), as_json)
+    decision = workspace.flag(workspace.select(selector), value, remove=remove, note=note)
+    _done(decision, as_json)
 
 
 @click.command()

@@ -70,7 +70,7 @@ def test_excluded_items_stay_can_be_selected_and_come_back(digits: str) -> None:
     workspace.flag(selection, "excluded", note="blurred")
     assert workspace.select("flag:excluded").item_ids.tolist() == selection.item_ids.tolist()
     assert workspace.forecast(selection, "x").excluded == len(selection.item_ids)
-    workspace.unflag(selection, "excluded")
+    workspace.flag(selection, "excluded", remove=True)
     with pytest.raises(CurationError, match="selects no item"):
         workspace.select("flag:excluded")
 

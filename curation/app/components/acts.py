@@ -107,7 +107,7 @@ def _restore_buttons(workspace: Workspace) -> None:
             icon=":material/restore_from_trash:" if flag == EXCLUDED else ":material/flag_2:",
             key=f"act-unflag-{flag}",
             width="stretch",
-            on_click=lambda flag=flag: _unflag(workspace, flag),
+            on_click=lambda flag=flag: _flag(workspace, flag, remove=True),
         )
 
 
@@ -163,16 +163,10 @@ def _label(workspace: Workspace) -> None:
     state.act(work)
 
 
-def _flag(workspace: Workspace, flag: str) -> None:
+def _flag(workspace: Workspace, flag: str, *, remove: bool = False) -> None:
     chosen, reason = state.kept(), state.value("flag-reason") or None
     if chosen is not None:
-        state.act(lambda: _finish(workspace.flag(chosen, flag, note=reason)))
-
-
-def _unflag(workspace: Workspace, flag: str) -> None:
-    chosen, reason = state.kept(), state.value("flag-reason") or None
-    if chosen is not None:
-        state.act(lambda: _finish(workspace.unflag(chosen, flag, note=reason)))
+        state.act(lambda: _finish(workspace.flag(chosen, flag, remove=remove, note=reason)))
 
 
 def _step(step: Callable[..., Decision], shown: Decision | None) -> None:
