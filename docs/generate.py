@@ -29,9 +29,8 @@ def commands(
     command: click.Command, name: str = "curate", parent: click.Context | None = None
 ) -> Iterator[tuple[click.Context, click.Command]]:
     """Yield `command` and everything below it, each with a context to ask about it."""
-    context = click.Context(
-        command, parent, info_name=name, terminal_width=WIDTH, max_content_width=WIDTH
-    )
+    settings = {**command.context_settings, "max_content_width": WIDTH, "terminal_width": WIDTH}
+    context = click.Context(command, parent, info_name=name, **settings)
     yield context, command
     if isinstance(command, click.Group):
         for below in command.list_commands(context):

@@ -1,7 +1,9 @@
 """What every command prints: lines for people, or one JSON object with --json."""
 
 import json
+import signal
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -57,11 +59,23 @@ class Bars:
     def __init__(self) -> None:
         self._bar: Any = None
         self._stage = ""
+        self._stopped = False
+
+    def stop(self, *_: object) -> None:
+        """Take Ctrl+C: end now, or where a compiled library swallows that, at the next progress."""
+        self._stopped = True
+        raise KeyboardInterrupt
+
+    def end_if_stopped(self) -> None:
+        """Raise KeyboardInterrupt when Ctrl+C was pressed and nobody has heard it."""
+        if self._stopped:
+            raise KeyboardInterrupt
 
     def __call__(self, stage: str, done: int, total: int | None) -> None:
-        """Move the bar of `stage` to `done` of `total`."""
+        """Move the bar of `stage` to `done` of `total`; ends the work when Ctrl+C was pressed."""
         from tqdm import tqdm
 
+        self.end_if_stopped()
         if stage != self._stage:
             self.close()
             self._stage = stage
@@ -80,9 +94,15 @@ class Bars:
 
 
 def with_bars(work: Callable[[Bars], Any]) -> Any:
-    """Run `work` with progress bars that are closed whatever happens."""
+    """Run `work` with progress bars that are closed whatever happens; Ctrl+C is always heard."""
     bars = Bars()
+    own = threading.current_thread() is threading.main_thread()  # only it may take signals
+    before = signal.signal(signal.SIGINT, bars.stop) if own else None
     try:
-        return work(bars)
+        found = work(bars)
+        bars.end_if_stopped()
+        return found
     finally:
+        if own:
+            signal.signal(signal.SIGINT, before)
         bars.close()

@@ -34,6 +34,7 @@ MAP_FILES = (
     "map_host.js",
 )
 SHEET_FILES = ("sheet.js", "hosts.js", "sheet_host.js")
+TYPED_FILES = ("typed.js",)
 LEAST_HEIGHT = 260  # pixels under which the toolbar no longer fits
 
 _IMPORT = re.compile(r"^import .* from '\./[\w.]+';\n", re.MULTILINE)
@@ -59,6 +60,12 @@ def sheet_module() -> str:
 
 
 @cache
+def typed_module() -> str:
+    """Return what keeps typed labels as one ES module; it draws nothing."""
+    return joined(TYPED_FILES)
+
+
+@cache
 def style(name: str) -> str:
     """Return the style sheet of ``"map"`` or ``"sheet"``."""
     return (STATIC / f"{name}.css").read_text(encoding="utf-8")
@@ -69,9 +76,10 @@ def _renderer(name: str) -> Callable[..., Any]:
     """Declare a component once; a second declaration of one name would remount every instance."""
     import streamlit as st
 
-    module = {"map": map_module, "sheet": sheet_module}[name]()
+    module = {"map": map_module, "sheet": sheet_module, "typed": typed_module}[name]()
+    css = "" if name == "typed" else style(name)
     renderer: Callable[..., Any] = st.components.v2.component(
-        f"curation_atlas_{name}", js=module, css=style(name)
+        f"curation_atlas_{name}", js=module, css=css
     )
     return renderer
 
@@ -143,8 +151,10 @@ def contact_sheet(
     item_ids: Sequence[str],
     thumb_url: str,
     labels: Sequence[str | None] | None = None,
+    flags: Sequence[str | None] | None = None,
     clusters: Sequence[int] | None = None,
     dropped: Sequence[int] = (),
+    total: int | None = None,
     height: int = 520,
     on_strays: Callable[[], None] | None = None,
 ) -> Mapping[str, Any] | None:
@@ -156,10 +166,13 @@ def contact_sheet(
         Names the instance.
     item_ids : sequence of str
         What to show, in this order; ``{id}`` in `thumb_url` stands for one of them.
-    labels, clusters : sequences, optional
-        One for each item, for its badge and its accessible name.
+    labels, flags, clusters : sequences, optional
+        One for each item, for its badges and its accessible name.
     dropped : sequence of int
         Positions dropped from the start; read when `item_ids` differ from the last run's.
+    total : int, optional
+        How many are selected where `item_ids` are only some of them: that is said, and the kept
+        and the dropped cannot be swapped.
     height : int
         Pixels.
     on_strays : callable, optional
@@ -174,6 +187,8 @@ def contact_sheet(
             "ids": [str(item_id) for item_id in item_ids],
             "thumb_url": thumb_url,
             "labels": list(labels) if labels is not None else None,
+            "flags": list(flags) if flags is not None else None,
+            "total": len(item_ids) if total is None else total,
             "clusters": [int(number) for number in clusters] if clusters is not None else None,
             "dropped": [int(position) for position in dropped],
             "height": height,
@@ -182,6 +197,14 @@ def contact_sheet(
     )
     message: Mapping[str, Any] | None = result.strays
     return message
+
+
+def keep_typed(key: str, fields: Sequence[str]) -> None:
+    """Mount what commits a label that was typed into a select box and not confirmed.
+
+    `fields` are the keys of the select boxes, each a CSS name.
+    """
+    _renderer("typed")(key=key, data={"fields": list(fields)})
 
 
 def sheet_version(item_ids: Sequence[str]) -> str:

@@ -138,7 +138,7 @@ MISUSED = [
     (("serve", "--port", "99999"), "99999 is not in the range 1<=x<=65535"),
     (("log", "-d", "digits", "-n", "0"), "0 is not in the range x>=1"),
     (("export", "-d", "digits", "--as", "csv"), "Missing option '--to'"),
-    (("frobnicate",), "No such command 'frobnicate'; see: curate --help"),
+    (("xyzzy",), "No such command 'xyzzy'; see: curate --help"),
     (("list", "--jsn"), "No such option"),
 ]
 

@@ -26,7 +26,8 @@ export function streamlitHost(make, connect) {
     const guest = guests.get(parentElement) ?? make(parentElement, data);
     guests.set(parentElement, guest);
     connect(guest, setTriggerValue); // a new function each time: the old one may know an old session
-    guest.root.style.height = `${data.height ?? 640}px`;
+    // The page may fit it to its window: --atlas-map-height, --contact-sheet-height.
+    guest.root.style.height = `var(--${guest.root.classList[0]}-height, ${data.height ?? 640}px)`;
     guest.restyle();
     guest.update(data);
     return () => {

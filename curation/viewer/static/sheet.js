@@ -3,7 +3,7 @@
 
 /**
  * @typedef {{key: string, version: string, ids: string[], thumb_url: string, labels?: (string | null)[],
- *   clusters?: number[], dropped?: number[], height?: number}} SheetData
+ *   flags?: (string | null)[], clusters?: number[], dropped?: number[], total?: number, height?: number}} SheetData
  */
 /** @typedef {{version: string, dropped: number[], seq: number}} StraysMessage */
 /** @typedef {{version: string, dropped: Set<number>, seq: number, size: number, at: number}} SheetMemory */
@@ -51,7 +51,6 @@ export class ContactSheet {
     this.size.value = String(this.memory.size);
     this.reset = /** @type {HTMLButtonElement} */ (made('button', { type: 'button' }, 'Keep all'));
     this.flip = /** @type {HTMLButtonElement} */ (made('button', { type: 'button' }, 'Swap'));
-    this.flip.title = 'Drop what is kept, keep what is dropped';
     this.grid = made('div', { class: 'grid', role: 'group', 'aria-label': 'Selected items' });
     this.more = made('div', { class: 'more' });
     this.scroll = made('div', { class: 'scroll' }, this.grid, this.more);
@@ -130,7 +129,8 @@ export class ContactSheet {
     picture.setAttribute('src', url.replace('{id}', encodeURIComponent(ids[index])));
     const cross = made('span', { class: 'cross', 'aria-hidden': 'true' });
     const badge = made('span', { class: 'badge', 'aria-hidden': 'true' });
-    const tile = made('button', { type: 'button', class: 'tile', 'data-index': String(index) }, picture, badge, cross);
+    const flag = made('span', { class: 'badge flag', 'aria-hidden': 'true' });
+    const tile = made('button', { type: 'button', class: 'tile', 'data-index': String(index) }, picture, badge, flag, cross);
     tile.tabIndex = index === this.memory.at ? 0 : -1;
     this.dress(tile, index);
     return tile;
@@ -141,17 +141,20 @@ export class ContactSheet {
    * @param {number} index
    */
   dress(tile, index) {
-    const { ids, labels, clusters } = this.data;
+    const { ids, labels, flags, clusters } = this.data;
     const dropped = this.memory.dropped.has(index);
     const label = labels?.[index] ?? null;
+    const flag = flags?.[index] ?? '';
     const cluster = clusters?.[index];
     const place = cluster === undefined ? '' : cluster < 0 ? 'noise' : `cluster ${cluster}`;
     tile.setAttribute('aria-pressed', String(dropped));
-    const facts = [`Item ${index + 1} of ${ids.length}`, place, label ?? 'no label', dropped ? 'dropped' : 'kept'];
+    const facts = [`Item ${index + 1} of ${ids.length}`, place, label ?? 'no label', flag, dropped ? 'dropped' : 'kept'];
     tile.setAttribute('aria-label', facts.filter(Boolean).join(', '));
     const badge = /** @type {HTMLElement} */ (tile.querySelector('.badge'));
     badge.textContent = label ?? (cluster === undefined ? '' : cluster < 0 ? 'noise' : String(cluster));
     badge.classList.toggle('named', label !== null);
+    /** @type {HTMLElement} */ (tile.querySelector('.flag')).textContent = flag;
+    tile.classList.toggle('excluded', flag.split(', ').includes('excluded'));
   }
 
   describe() {
@@ -159,14 +162,19 @@ export class ContactSheet {
   }
 
   summary() {
-    const { ids } = this.data;
+    const { ids, total = ids.length } = this.data;
+    const part = total > ids.length;
     const dropped = this.memory.dropped.size;
     const kept = ids.length - dropped;
     const number = (/** @type {number} */ value) => value.toLocaleString('en-US');
-    const text = dropped ? `${number(kept)} kept · ${number(dropped)} dropped` : `${number(kept)} kept`;
+    const base = part ? `${number(ids.length)} of ${number(total)} shown` : `${number(kept)} kept`;
+    const text = dropped ? `${base} · ${number(dropped)} dropped` : base;
     this.count.textContent = ids.length ? text : 'Nothing selected. Lasso some items on the map.';
     this.root.classList.toggle('empty', !ids.length);
     this.reset.disabled = !dropped;
+    // Items that are not shown would stay kept: swapping must not keep what nobody has looked at.
+    this.flip.disabled = part;
+    this.flip.title = part ? 'Only where all items are shown' : 'Drop what is kept, keep what is dropped';
     Object.assign(this.root.dataset, { kept: String(kept), dropped: String(dropped) });
   }
 
