@@ -34,11 +34,16 @@ def main() -> None:
     if workspace is None:
         st.navigation([st.Page(welcome.page, title="Welcome")], position="hidden").run()
         return
-    pages = [
-        st.Page(partial(frame.guarded, draw, workspace), title=title, url_path=path, icon=icon)
+    pages = {
+        path: st.Page(
+            partial(frame.guarded, draw, workspace), title=title, url_path=path, icon=icon
+        )
         for draw, title, path, icon in PAGES
-    ]
-    chosen = st.navigation(pages, position="top")
+    }
+    chosen = st.navigation(list(pages.values()), position="top")
+    wanted = state.turned_to()
+    if wanted is not None:
+        st.switch_page(pages[wanted])
     frame.sidebar(workspace)
     frame.words()
     chosen.run()

@@ -14,7 +14,7 @@ import streamlit as st
 
 from curation.schema import Selection
 from curation.viewer.component import decode_strays
-from curation.viewer.payload import decode_selection
+from curation.viewer.payload import decode_selection, encode_selection
 from curation.workspace import Workspace, shared
 from embeddings import dataset as datasets
 from embeddings.errors import CurationError
@@ -74,13 +74,44 @@ def take_message(workspace: Workspace, message: Mapping[str, Any] | None) -> Non
     except CurationError as error:
         say(str(error), "error")
         return
+    before, away = selection(), dropped()
     select(Selection(drawn.item_ids[rows], drawn.version) if len(rows) else None)
+    if before is not None and _is_part(before.item_ids, drawn.item_ids[rows]):
+        st.session_state["dropped"] = away & frozenset(drawn.item_ids[rows].tolist())
+
+
+def _is_part(one: Ids, other: Ids) -> bool:
+    """Whether one holds the other: the selection was added to or taken from, not made anew."""
+    return bool(np.isin(one, other).all() or np.isin(other, one).all())
 
 
 def select(value: Selection | None) -> None:
     """Select these items; nothing of them is dropped yet."""
     st.session_state["selection"] = value
     st.session_state["dropped"] = frozenset()
+
+
+def show(drawn: Atlas, item_ids: Ids) -> None:
+    """Select those of `item_ids` that an atlas has, on the map too."""
+    here = np.sort(item_ids[np.isin(item_ids, drawn.item_ids)])
+    select(Selection(here, drawn.version) if len(here) else None)
+    rows = drawn.rows_of(here)
+    send("select", bits=encode_selection(rows, drawn), version=drawn.version)
+
+
+def follow(drawn: Atlas) -> None:
+    """Carry the selection over to the atlas that is drawn: the map and the words agree."""
+    held, away = selection(), dropped()
+    if held is not None and held.atlas_version != drawn.version:
+        show(drawn, held.item_ids)
+        st.session_state["dropped"] = away
+
+
+def give_back(drawn: Atlas, item_ids: Ids) -> None:
+    """Select what an undo freed, unless the curator holds a selection of their own."""
+    if selection() is None or selection() is st.session_state.get("given-back"):
+        show(drawn, item_ids)
+        st.session_state["given-back"] = selection()
 
 
 def dropped() -> frozenset[str]:
@@ -181,5 +212,16 @@ def set_value(key: str, new: Any) -> None:
 
 
 def open_atlas(version: str) -> None:
-    """Show another atlas of the same dataset; the selection keeps its own version."""
+    """Show another atlas of the same dataset; the selection follows."""
     st.query_params["atlas"] = version
+
+
+def turn_to(path: str) -> None:
+    """Open another page at the end of this callback."""
+    st.session_state["turn-to"] = path
+
+
+def turned_to() -> str | None:
+    """Return the page to open, once."""
+    found: str | None = st.session_state.pop("turn-to", None)
+    return found

@@ -77,7 +77,7 @@ def _renderer(name: str) -> Callable[..., Any]:
     import streamlit as st
 
     module = {"map": map_module, "sheet": sheet_module, "typed": typed_module}[name]()
-    css = "" if name == "typed" else style(name)
+    css = None if name == "typed" else style(name)
     renderer: Callable[..., Any] = st.components.v2.component(
         f"curation_atlas_{name}", js=module, css=css
     )
@@ -169,7 +169,7 @@ def contact_sheet(
     labels, flags, clusters : sequences, optional
         One for each item, for its badges and its accessible name.
     dropped : sequence of int
-        Positions dropped from the start; read when `item_ids` differ from the last run's.
+        Positions dropped from the start; read when the sheet appears or `item_ids` are others.
     total : int, optional
         How many are selected where `item_ids` are only some of them: that is said, and the kept
         and the dropped cannot be swapped.

@@ -84,18 +84,41 @@ def test_thousands_of_items_are_added_as_one_scrolls(page: Page) -> None:
     assert strays_after(page, many, lambda: page.keyboard.press("Space")) == [2999]
 
 
-def test_dropped_items_survive_a_remount_and_a_new_label_but_not_another_sheet(page: Page) -> None:
+def test_dropped_items_survive_a_new_label_but_not_another_sheet(page: Page) -> None:
     show_sheet(page, IDS)
     strays_after(page, IDS, page.locator(".tile").nth(5).click)
     show_sheet(page, IDS, labels=["cat"] * 60)
     assert page.locator(".tile").nth(5).get_attribute("aria-pressed") == "true"
     assert page.locator(".badge").first.inner_text() == "cat"
-    page.evaluate("window.leave('sheet')")
-    show_sheet(page, IDS)
-    assert page.locator(SHEET).get_attribute("data-dropped") == "1"
     show_sheet(page, IDS[:30], dropped=[2, 3])
     assert page.locator(SHEET).get_attribute("data-dropped") == "2"
     assert len(page.evaluate("window.told")) == 1
+
+
+def test_a_sheet_that_appears_anew_drops_what_the_host_says(page: Page) -> None:
+    show_sheet(page, IDS)
+    strays_after(page, IDS, page.locator(".tile").nth(5).click)
+    page.evaluate("window.leave('sheet')")
+    show_sheet(page, IDS, dropped=[5, 7])
+    assert page.locator(SHEET).get_attribute("data-dropped") == "2"
+    page.evaluate("window.leave('sheet')")
+    show_sheet(page, IDS)
+    assert page.locator(".tile[aria-pressed='true']").count() == 0, "selected anew, all are kept"
+
+
+def test_flags_are_shown_and_a_part_cannot_be_swapped(page: Page) -> None:
+    flags = ["excluded", "outlier, unclear", *[None] * 58]
+    show_sheet(page, IDS, flags=flags, total=4000)
+    tile = page.locator(".tile")
+    assert tile.nth(0).locator(".flag").inner_text() == "excluded"
+    assert tile.nth(1).get_attribute("aria-label") == (
+        "Item 2 of 60, no label, outlier, unclear, kept"
+    )
+    assert page.locator(".tile.excluded").count() == 1
+    assert page.locator(f"{SHEET} output").inner_text() == "60 of 4,000 shown"
+    assert page.get_by_role("button", name="Swap").is_disabled()
+    assert strays_after(page, IDS, tile.nth(5).click) == [5]
+    assert page.locator(f"{SHEET} output").inner_text() == "60 of 4,000 shown · 1 dropped"
 
 
 def test_a_picture_that_does_not_come_leaves_a_plain_tile(page: Page) -> None:

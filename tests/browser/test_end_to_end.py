@@ -237,6 +237,36 @@ def test_a_label_with_a_tag_is_refused_in_words_and_nothing_is_written(
     assert Workspace(digits).journal.head == 0
 
 
+def test_a_label_that_is_typed_and_not_confirmed_is_the_one_given(desk: Page, digits: str) -> None:
+    workspace = Workspace(digits)
+    lasso(desk, workspace, lonely_cluster(workspace))
+    desk.locator(f"{SHEET} [data-index]").first.wait_for()
+    choose_label(desk, "seven")
+    field = desk.get_by_role("combobox", name="Label").first
+    expect(field).to_have_value("seven")
+    field.fill("eight")
+    desk.locator(".st-key-act-label button:visible").click(force=True)
+    wait_for(desk, "Undo category: eight")
+    assert not labelled(digits, "seven")
+
+
+def test_strays_of_a_selection_let_go_are_kept_when_it_is_made_again(
+    desk: Page, digits: str
+) -> None:
+    workspace = Workspace(digits)
+    cluster = desk.locator(f"{MAP} [data-code='0']")
+    tiles = desk.locator(f"{SHEET} [data-index]")
+    cluster.click()
+    tiles.nth(2).click()
+    wait_for(desk, "1 stray dropped")
+    desk.locator(MAP).focus()
+    desk.keyboard.press("Escape")
+    wait_for(desk, "Nothing selected")
+    cluster.click()
+    wait_for(desk, f"{len(workspace.select('cluster:0')):,} selected")
+    expect(desk.locator(f"{SHEET}[data-dropped='0']")).to_be_visible()
+
+
 def test_labels_by_hand_are_not_overwritten_unasked(desk: Page, digits: str) -> None:
     workspace = Workspace(digits)
     cluster = lonely_cluster(workspace)

@@ -188,7 +188,7 @@ def test_a_label_goes_to_the_journal_and_clears_the_selection(workspace: Workspa
     assert labelled("zero") >= set(selection.item_ids)
     newest = Workspace("digits").log(1)[0]
     assert (newest.made_by, newest.atlas_version) == ("tester", selection.atlas_version)
-    assert told(test) == [f"category: zero: {len(selection):,} items"]
+    assert told(test) == [f"category: zero · {len(selection):,} items"]
     assert "##### Nothing selected" in words(test)
     assert test.selectbox(key="label-category").value is None
     handed = component(test, "map")
@@ -211,9 +211,9 @@ def test_strays_are_left_out_of_the_label(workspace: Workspace) -> None:
 def test_undo_and_redo_say_what_they_take_and_take_it(workspace: Workspace) -> None:
     before = labelled("one")
     test = press(page("map"), "Undo category: one (3)")
-    assert labelled("one") == set() and told(test) == ["undo of 2: 3 items"]
+    assert labelled("one") == set() and told(test) == ["undone: category: one · 3 items"]
     press(test, "Redo category: one (3)")
-    assert labelled("one") == before and told(test) == ["redo of 2: 3 items"]
+    assert labelled("one") == before and told(test) == ["done again: category: one · 3 items"]
 
 
 @pytest.mark.parametrize(
@@ -274,6 +274,63 @@ def test_overwriting_is_done_as_answered(
     assert (len(labelled("zero")), len(labelled("one"))) == (zeros, count - zeros)
     assert Workspace("digits").journal.head == 3, "one act"
     assert "##### Nothing selected" in words(asked)
+
+
+def test_where_all_are_labelled_already_there_are_no_others(workspace: Workspace) -> None:
+    test = page("map", Selection(np.array(sorted(labelled("zero"))), workspace.newest_version()))
+    test.selectbox(key="label-category").select("one")
+    press(drawn(test), "Label")
+    assert [button.label for button in test.button if button.key.startswith("ask-")] == [
+        "Change them",
+        "Cancel",
+    ]
+
+
+def test_without_a_name_label_says_what_is_missing(workspace: Workspace) -> None:
+    press(page("map", workspace.select("cluster:0")), "Label")
+    assert workspace.journal.head == 2
+
+
+def test_undo_gives_the_items_back_and_leaves_a_selection_in_work_alone(
+    workspace: Workspace,
+) -> None:
+    ones = labelled("one")
+    test = press(page("map"), "Undo")
+    assert set(test.session_state["selection"].item_ids) == ones
+    assert component(test, "map")["command"]["op"] == "select"
+    test = press(test, "Undo")
+    assert len(test.session_state["selection"]) == 5, "the next undo shows its own items"
+    mine = workspace.select("cluster:1")
+    test = page("map", mine)
+    test = press(test, "Redo")
+    press(test, "Undo")
+    assert test.session_state["selection"] is mine
+
+
+def test_the_selection_follows_to_the_atlas_that_is_drawn(workspace: Workspace) -> None:
+    held = workspace.select("cluster:0")
+    strays = frozenset(held.item_ids[:2].tolist())
+    test = page("map")
+    test.session_state["selection"] = Selection(held.item_ids, "an older atlas")
+    test.session_state["dropped"] = strays
+    drawn(test)
+    found = test.session_state["selection"]
+    assert (set(found.item_ids), found.atlas_version) == (
+        set(held.item_ids),
+        workspace.newest_version(),
+    )
+    assert test.session_state["dropped"] == strays
+    command = component(test, "map")["command"]
+    assert (command["op"], command["version"]) == ("select", workspace.newest_version())
+
+
+def test_the_sheet_shows_flags_and_that_it_is_a_part(workspace: Workspace) -> None:
+    workspace.flag(workspace.select("cluster:0"), "excluded")
+    some = component(page("map", workspace.select("cluster:0")), "sheet")
+    assert set(some["flags"]) == {"excluded"} and some["total"] == len(some["ids"])
+    everything = Selection(workspace.atlas().item_ids, workspace.newest_version())
+    part = component(page("map", everything), "sheet")
+    assert (len(part["ids"]), part["total"]) == (1200, 1797)
 
 
 # ---- the other pages
@@ -390,6 +447,19 @@ def test_strays_are_dropped_from_what_is_shown_and_can_be_taken_back(tab: Worksp
     assert state.said() == ("error", "the strays belong to another contact sheet; drop them again")
     state.select(tab.select("cluster:1"))
     assert state.dropped() == frozenset(), "strays belong to one selection"
+
+
+def test_strays_stay_dropped_while_a_selection_grows_or_shrinks(tab: Workspace) -> None:
+    atlas = tab.atlas()
+    state.take_message(tab, message(atlas, [1, 2, 3, 4]))
+    ids = atlas.item_ids[[1, 2, 3, 4]].tolist()
+    state.take_strays({"version": sheet_version(ids), "dropped": [0, 2]}, ids)
+    state.take_message(tab, message(atlas, [1, 2, 3, 4, 50]))
+    assert state.dropped() == {ids[0], ids[2]}
+    state.take_message(tab, message(atlas, [1, 2]))
+    assert state.dropped() == {ids[0]}
+    state.take_message(tab, message(atlas, [1, 60, 61]))
+    assert state.dropped() == frozenset(), "another selection: nothing of it is dropped yet"
 
 
 def test_when_every_item_is_a_stray_nothing_is_left_to_act_on(tab: Workspace) -> None:

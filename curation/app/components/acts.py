@@ -8,7 +8,7 @@ from curation.app import state
 from curation.app.components.frame import literal
 from curation.overview import flag_counts, label_names, likely_labels
 from curation.schema import FIELDS, FLAGS, Decision, Selection
-from curation.viewer.payload import encode_selection
+from curation.viewer.component import keep_typed
 from curation.workspace import Workspace
 
 LABEL_KEY, EXCLUDE_KEY, FLAG_KEY = "Ctrl+Enter", "Alt+X", "Alt+F"
@@ -19,20 +19,20 @@ UNDO_KEY, REDO_KEY = "Ctrl+Z", "Ctrl+Shift+Z"
 
 def label_bar(workspace: Workspace) -> None:
     """Draw the label field with completion, and the buttons Label and Exclude."""
-    kind, text = st.columns([5, 7], vertical_alignment="bottom")
+    kind, text = st.columns([5, 7], vertical_alignment="center")
     field = kind.segmented_control(
         "Kind of label", FIELDS, default=FIELDS[0], key="field", label_visibility="collapsed"
     )
-    name = text.selectbox(
+    text.selectbox(
         "Label",
         label_names(workspace, field or FIELDS[0]),
         index=None,
         key=f"label-{field or FIELDS[0]}",
-        placeholder="type or choose a label",
+        placeholder="type a label",
         accept_new_options=True,
         label_visibility="collapsed",
     )
-    _offer_likely(workspace, field or FIELDS[0], name)
+    keep_typed("typed", [f"label-{one}" for one in FIELDS])
     label, exclude = st.columns(2)
     label.button(
         "Label",
@@ -40,7 +40,7 @@ def label_bar(workspace: Workspace) -> None:
         icon=":material/label:",
         key="act-label",
         shortcut=LABEL_KEY,
-        disabled=state.kept() is None or not name,
+        disabled=state.kept() is None,
         width="stretch",
         on_click=lambda: _label(workspace),
     )
@@ -56,25 +56,28 @@ def label_bar(workspace: Workspace) -> None:
     )
 
 
-def _offer_likely(workspace: Workspace, field: str, name: str | None) -> None:
-    """Offer the labels in use that a new one nearly is: a slip must not become a second label."""
-    likely = likely_labels(workspace, name or "", field)
-    if not likely:
-        return
-    columns = st.columns([2, *([3] * len(likely))], vertical_alignment="center")
-    columns[0].caption("Did you mean")
-    for column, label in zip(columns[1:], likely, strict=True):
-        column.button(
+def likely(workspace: Workspace) -> list[str]:
+    """Return the labels in use that the new one nearly is: a slip must not become a second."""
+    field = state.value("field") or FIELDS[0]
+    return likely_labels(workspace, state.value(f"label-{field}") or "", field)
+
+
+def offer(labels: list[str]) -> None:
+    """Draw labels to take instead of the typed one, in a line that is there anyway."""
+    field = state.value("field") or FIELDS[0]
+    st.caption("Did you mean", width="content")
+    for label in labels:
+        st.button(
             literal(label),
             key=f"likely-{label}",
-            width="stretch",
+            type="tertiary",
             on_click=lambda label=label: state.set_value(f"label-{field}", label),
         )
 
 
 def flag_bar(workspace: Workspace) -> None:
-    """Draw the other flags, the reason for any flag, and what takes flags away again."""
-    left, middle, right = st.columns([3, 4, 4], vertical_alignment="bottom")
+    """Draw the other flags, and the reason for any flag."""
+    left, middle, right = st.columns(3, vertical_alignment="bottom")
     others = [flag for flag in FLAGS if flag != EXCLUDED]
     flag = left.selectbox("Flag", others, key="flag-kind", label_visibility="collapsed")
     middle.text_input(
@@ -93,16 +96,17 @@ def flag_bar(workspace: Workspace) -> None:
         width="stretch",
         on_click=lambda: _flag(workspace, flag),
     )
-    _restore_buttons(workspace)
 
 
-def _restore_buttons(workspace: Workspace) -> None:
+def restore_bar(workspace: Workspace) -> None:
+    """Draw what takes the flags of the selection away again, where it has any."""
     chosen = state.kept()
     held = {} if chosen is None else flag_counts(workspace, chosen)
     if not held:
         return
-    for column, (flag, count) in zip(st.columns(len(held)), held.items(), strict=True):
-        column.button(
+    row = st.container(key="restore", horizontal=True)
+    for flag, count in held.items():
+        row.button(
             f"Restore {count:,} excluded" if flag == EXCLUDED else f"Unflag {count:,} {flag}",
             icon=":material/restore_from_trash:" if flag == EXCLUDED else ":material/flag_2:",
             key=f"act-unflag-{flag}",
@@ -123,7 +127,8 @@ def history_buttons(workspace: Workspace) -> None:
         shortcut=UNDO_KEY,
         disabled=back is None,
         width="stretch",
-        on_click=lambda: _step(workspace.undo, back),
+        help=None if back is None else f"Undo {literal(_told(back))}",
+        on_click=lambda: _undo(workspace, back),
     )
     right.button(
         "Redo" if again is None else f"Redo {literal(again.words)} ({again.n_items:,})",
@@ -132,16 +137,15 @@ def history_buttons(workspace: Workspace) -> None:
         shortcut=REDO_KEY,
         disabled=again is None,
         width="stretch",
-        on_click=lambda: _step(workspace.redo, again),
+        help=None if again is None else f"Redo {literal(_told(again))}",
+        on_click=lambda: _redo(workspace, again),
     )
 
 
 def select_cluster(workspace: Workspace, cluster: int) -> None:
     """Select one cluster, on the map too."""
     atlas = state.atlas(workspace)
-    rows = atlas.members(cluster)
-    state.select(Selection(atlas.item_ids[rows], atlas.version))
-    state.send("select", bits=encode_selection(rows, atlas), version=atlas.version)
+    state.show(atlas, atlas.item_ids[atlas.members(cluster)])
 
 
 # What is selected and typed is read when a button is pressed: the page may have been drawn before
@@ -151,7 +155,10 @@ def select_cluster(workspace: Workspace, cluster: int) -> None:
 def _label(workspace: Workspace) -> None:
     field = str(state.value("field") or FIELDS[0])
     chosen, name = state.kept(), state.value(f"label-{field}")
-    if chosen is None or not name:
+    if chosen is None:
+        return
+    if not name:
+        state.say("type or choose a label first", "error")
         return
 
     def work() -> str | None:
@@ -169,10 +176,29 @@ def _flag(workspace: Workspace, flag: str, *, remove: bool = False) -> None:
         state.act(lambda: _finish(workspace.flag(chosen, flag, remove=remove, note=reason)))
 
 
-def _step(step: Callable[..., Decision], shown: Decision | None) -> None:
-    """Undo or redo the act that the button showed, and no other."""
-    if shown is not None:
-        state.act(lambda: _done(step(seq=shown.seq)))
+def _undo(workspace: Workspace, shown: Decision | None) -> None:
+    """Undo the act that the button showed and no other; its items are selected again."""
+    if shown is None:
+        return
+
+    def work() -> str:
+        items = workspace.undo(seq=shown.seq).items
+        state.give_back(state.atlas(workspace), workspace.journal.item_ids(items))
+        return f"undone: {_told(shown)}"
+
+    state.act(work)
+
+
+def _redo(workspace: Workspace, shown: Decision | None) -> None:
+    """Redo the act that the button showed, and no other."""
+    if shown is None:
+        return
+
+    def work() -> str:
+        workspace.redo(seq=shown.seq)
+        return f"done again: {_told(shown)}"
+
+    state.act(work)
 
 
 def _finish(decision: Decision) -> str:
@@ -182,11 +208,12 @@ def _finish(decision: Decision) -> str:
         state.set_value(f"label-{field}", None)
     state.set_value("flag-reason", "")
     state.send("clear", version=decision.atlas_version)
-    return _done(decision)
+    return _told(decision)
 
 
-def _done(decision: Decision) -> str:
-    return f"{decision.words}: {decision.n_items:,} items"
+def _told(decision: Decision) -> str:
+    items = "item" if decision.n_items == 1 else "items"
+    return f"{decision.words} · {decision.n_items:,} {items}"
 
 
 def _labelled(decision: Decision, chosen: Selection) -> str:
@@ -203,7 +230,7 @@ def ask_before_overwriting(workspace: Workspace) -> None:
         _ask(workspace, *asked)
 
 
-@st.dialog("Some of these are labelled already", dismissible=False)
+@st.dialog("Some of these are labelled already", on_dismiss=lambda: state.set_value("ask", None))
 def _ask(workspace: Workspace, chosen: Selection, name: str, field: str) -> None:
     forecast = workspace.forecast(chosen, name, field)
     held = ", ".join(f"{count:,} {label}" for label, count in forecast.relabels.items())
@@ -211,6 +238,7 @@ def _ask(workspace: Workspace, chosen: Selection, name: str, field: str) -> None
         f"{forecast.overwrites:,} of {forecast.items:,} items have another {field} by hand:"
     )
     st.text(held)
+    st.caption(f"Each would become {literal(name)}.")
     answers: dict[str, Callable[[], str | None]] = {
         "Change them": lambda: _labelled(
             workspace.label(chosen, name, field=field, overwrite=True), chosen
@@ -218,6 +246,8 @@ def _ask(workspace: Workspace, chosen: Selection, name: str, field: str) -> None
         "Only the others": lambda: _label_the_rest(workspace, chosen, name, field),
         "Cancel": lambda: None,
     }
+    if forecast.overwrites == forecast.items:
+        del answers["Only the others"]  # there are none
     pressed = [
         column.button(
             answer,
@@ -226,7 +256,7 @@ def _ask(workspace: Workspace, chosen: Selection, name: str, field: str) -> None
             width="stretch",
             on_click=lambda work=work: _answer(work),
         )
-        for column, (answer, work) in zip(st.columns(3), answers.items(), strict=True)
+        for column, (answer, work) in zip(st.columns(len(answers)), answers.items(), strict=True)
     ]
     if any(pressed):
         st.rerun()  # a dialog runs alone: this closes it

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import streamlit as st
 
@@ -72,7 +73,7 @@ def _choose_atlas(workspace: Workspace) -> None:
     if len(runs) < 2:
         return
     shown = state.atlas(workspace).version
-    names = {run["version"]: _run_name(run) for run in runs}
+    names = _run_names(runs)
     st.selectbox(
         "Atlas",
         list(names),
@@ -81,13 +82,27 @@ def _choose_atlas(workspace: Workspace) -> None:
         key=f"atlas-{shown}",
         on_change=lambda: state.open_atlas(state.value(f"atlas-{shown}")),
     )
+    (run,) = [run for run in runs if run["version"] == shown]
+    st.caption(literal(" · ".join(_facts(run))))
 
 
-def _run_name(run: dict[str, object]) -> str:
+def _facts(run: dict[str, Any]) -> list[str]:
+    """Return what tells one atlas from another: encoder, layout, clusterer, and when."""
     params = run["params"]
-    assert isinstance(params, dict)
     when = str(run["made_at"])[:16].replace("T", " ")
-    return f"{params['encoder']} · {params['layout']} · {params['cluster']} ({when})"
+    return [str(params["encoder"]), str(params["layout"]), str(params["cluster"]), when]
+
+
+def _run_names(runs: list[dict[str, Any]]) -> dict[str, str]:
+    """Name atlases by what differs among them: the field is narrow."""
+    facts = {str(run["version"]): _facts(run) for run in runs}
+    telling = [at for at in range(4) if len({fact[at] for fact in facts.values()}) > 1]
+    distinct = [telling[:upto] for upto in range(1, len(telling) + 1)]
+    for places in distinct:
+        names = {version: " · ".join(fact[at] for at in places) for version, fact in facts.items()}
+        if len(set(names.values())) == len(names):
+            return names
+    return {version: f"{fact[3]} · {version[:6]}" for version, fact in facts.items()}
 
 
 def words() -> None:
@@ -97,6 +112,6 @@ def words() -> None:
         return
     kind, text = told
     if kind == "error":
-        st.error(literal(text), icon=":material/error:")
+        st.container(key="told").error(literal(text), icon=":material/error:")
     else:
         st.toast(literal(text), icon=":material/check:")

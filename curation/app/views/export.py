@@ -11,7 +11,7 @@ from curation.workspace import Workspace
 ABOUT = {
     "csv": "One row an item: ids, paths, labels, flags, cluster and metadata, as text.",
     "parquet": "The same columns, typed, for pandas, DuckDB or a training script.",
-    "imagefolder": "The labelled images copied into one folder a category, strays left out.",
+    "imagefolder": "The labelled images copied into a folder a category; excluded ones stay out.",
 }
 
 
@@ -44,6 +44,10 @@ def _write(workspace: Workspace, version: str, format: str, to: str, overwrite: 
         bar.progress(done / max(total, 1), f"{done:,} of {total:,} items")
 
     target = Path(to).expanduser()
-    path = workspace.export(format, target, version=version, overwrite=overwrite, progress=progress)
-    bar.empty()
+    try:
+        path = workspace.export(
+            format, target, version=version, overwrite=overwrite, progress=progress
+        )
+    finally:
+        bar.empty()
     st.success(f"Written to {path}; manifest.json there has every file's checksum.")

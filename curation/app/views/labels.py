@@ -6,6 +6,7 @@ from curation.app import state
 from curation.app.components import acts
 from curation.overview import ClusterProgress, progress
 from curation.workspace import Workspace
+from embeddings.schema import NOISE
 
 LOG_ROWS = 200
 
@@ -72,10 +73,15 @@ def _by_cluster(workspace: Workspace, rows: list[ClusterProgress]) -> None:
     if marked:
         cluster = rows[marked[0]].cluster
         st.button(
-            f"Select {table[marked[0]]['cluster']} on the map",
+            f"Select {'the noise' if cluster == NOISE else f'cluster {cluster}'} on the map",
             icon=":material/bubble_chart:",
-            on_click=lambda: acts.select_cluster(workspace, cluster),
+            on_click=lambda: _open_cluster(workspace, cluster),
         )
+
+
+def _open_cluster(workspace: Workspace, cluster: int) -> None:
+    acts.select_cluster(workspace, cluster)
+    state.turn_to("map")
 
 
 def _log(workspace: Workspace) -> None:

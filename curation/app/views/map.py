@@ -5,20 +5,21 @@ import streamlit as st
 from curation.app import state
 from curation.app.components import acts
 from curation.overview import composition
-from curation.schema import FIELDS, Selection
+from curation.schema import FIELDS, FLAG_BITS, Selection
 from curation.viewer import component
 from curation.workspace import Workspace
 from embeddings.schema import NOISE, Atlas
 
 HEIGHT = 720  # pixels of the map
 SHEET_HEIGHT = 430
-NAMED = 4  # clusters of a selection that are told by name
+NAMED = 3  # clusters of a selection that are told by name
 TYPICAL, ODD = 300, 900  # of a larger selection the sheet shows so many from each end
 
 
 def page(workspace: Workspace) -> None:
     """Draw the map to the left, the selection to the right."""
     atlas = state.atlas(workspace)
+    state.follow(atlas)
     left, right = st.columns([8, 5], gap="small")
     with left:
         _map(workspace, atlas)
@@ -53,6 +54,7 @@ def _selection(workspace: Workspace) -> None:
     acts.label_bar(workspace)
     acts.flag_bar(workspace)
     acts.history_buttons(workspace)
+    acts.restore_bar(workspace)
     if held is None:
         st.info(
             "Draw around some points (lasso: **L**, box: **B**), or double-click one to take its "
@@ -66,12 +68,23 @@ def _selection(workspace: Workspace) -> None:
 def _headline(workspace: Workspace, held: Selection | None, chosen: Selection | None) -> None:
     if held is None:
         st.markdown("##### Nothing selected")
+        _line(workspace, f"{sum(workspace.labels.counts('category').values()):,} labelled so far")
         return
     count = 0 if chosen is None else len(chosen.item_ids)
     strays = len(held.item_ids) - count
     dropped = f" · {strays:,} {'stray' if strays == 1 else 'strays'} dropped" if strays else ""
     st.markdown(f"##### {count:,} selected{dropped}")
-    st.caption(_where(workspace, held))
+    _line(workspace, _where(workspace, held))
+
+
+def _line(workspace: Workspace, words: str) -> None:
+    """Say one line, always as high: what is below must not move under the curator's hand."""
+    likely = acts.likely(workspace)
+    with st.container(key="line", horizontal=True, vertical_alignment="center", wrap=False):
+        if likely:
+            acts.offer(likely)
+        else:
+            st.caption(words)
 
 
 def _where(workspace: Workspace, held: Selection) -> str:
@@ -84,24 +97,32 @@ def _where(workspace: Workspace, held: Selection) -> str:
     return " · ".join(words) + more
 
 
+def flags_in(bits: int) -> str | None:
+    """Return the flags of one item in words."""
+    return ", ".join(flag for flag, bit in FLAG_BITS.items() if bits & bit) or None
+
+
 def _sheet(workspace: Workspace, held: Selection) -> None:
     ids = state.ordered(workspace)
-    if len(ids) > TYPICAL + ODD:
-        st.caption(
-            f"The {TYPICAL} most typical and the {ODD} least typical of {len(ids):,}; "
-            "dropping works on those shown."
-        )
+    total, tip = len(ids), "Most typical first. Click strays to drop them."
+    if total > TYPICAL + ODD:
+        tip = f"The {TYPICAL} most, then the {ODD} least typical. Acts go to all {total:,}."
         ids = ids[:TYPICAL] + ids[-ODD:]
     gone = state.dropped()
+    items = workspace.journal.item_nos(ids)
+    instance = state.value("field") == "instance"
+    names = workspace.labels.instance(items) if instance else workspace.labels.category(items)
     key = f"sheet-{workspace.name}"
     component.contact_sheet(
         key,
         item_ids=ids,
         thumb_url=f"/api/v1/{workspace.name}/thumb/{{id}}",
-        labels=workspace.labels.category(workspace.journal.item_nos(ids)).tolist(),
+        labels=names.tolist(),
+        flags=[flags_in(bits) for bits in workspace.labels.flags(items).tolist()],
         clusters=workspace.clusters_of(held, ids),
         dropped=[at for at, item_id in enumerate(ids) if item_id in gone],
+        total=total,
         height=SHEET_HEIGHT,
         on_strays=lambda: state.take_strays(state.value(key).strays, ids),
     )
-    st.caption("Most typical first. Click the strays to drop them; the rest gets the label.")
+    st.container(key="tip").caption(tip)

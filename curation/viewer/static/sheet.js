@@ -88,15 +88,17 @@ export class ContactSheet {
   }
 
   /**
-   * Show these items in this order; the same version keeps what was dropped.
+   * Show these items in this order; while they are shown, what was dropped stays. A sheet that
+   * appears anew asks the host: the same items may have been let go and selected again.
    * @param {SheetData} data
    */
   update(data) {
     const { memory, root, grid, scroll } = this;
     const same = this.data.version === data.version;
     this.data = data;
-    if (memory.version !== data.version) {
-      Object.assign(memory, { version: data.version, dropped: new Set(data.dropped ?? []), at: 0 });
+    if (!same) {
+      const at = memory.version === data.version ? memory.at : 0;
+      Object.assign(memory, { version: data.version, dropped: new Set(data.dropped ?? []), at });
     }
     if (same) this.describe();
     else {
