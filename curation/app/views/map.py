@@ -106,7 +106,10 @@ def _sheet(workspace: Workspace, held: Selection) -> None:
     ids = state.ordered(workspace)
     total, tip = len(ids), "Most typical first. Click strays to drop them."
     if total > TYPICAL + ODD:
-        tip = f"The {TYPICAL} most, then the {ODD} least typical. Acts go to all {total:,}."
+        tip = (
+            f"The {TYPICAL} most, then the {ODD} least typical. Acts go to all {total:,}, "
+            "labels not to excluded ones."
+        )
         ids = ids[:TYPICAL] + ids[-ODD:]
     gone = state.dropped()
     items = workspace.journal.item_nos(ids)
