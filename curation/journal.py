@@ -3,6 +3,7 @@
 import json
 import sqlite3
 import threading
+import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -128,7 +129,7 @@ class Journal:
                 self.path, timeout=busy_seconds, isolation_level=None, check_same_thread=False
             )
         try:
-            self._prepare()
+            self._prepare(busy_seconds)
         except BaseException:
             self._db.close()
             raise
@@ -358,7 +359,7 @@ class Journal:
                 raise
             raise CurationError(f"{self.path} {remedy}") from error
 
-    def _prepare(self) -> None:
+    def _prepare(self, busy_seconds: float) -> None:
         with self._plain_errors():
             self._db.execute("PRAGMA synchronous = FULL")
             # 64 MiB holds the index of 1M ids: with the default 2 MiB registering them took twice
@@ -366,7 +367,7 @@ class Journal:
             self._db.execute("PRAGMA cache_size = -65536")
             self._db.execute("PRAGMA journal_size_limit = 16777216")
             self._refuse_foreign()
-            self._use_wal()
+            self._use_wal(busy_seconds)
             if self._pragma("user_version") == 0:
                 self._create()
         version = self._pragma("user_version")
@@ -381,9 +382,17 @@ class Journal:
         if tables and self._pragma("application_id") != APPLICATION_ID:
             raise CurationError(f"{self.path} {_REMEDIES[sqlite3.SQLITE_NOTADB]}")
 
-    def _use_wal(self) -> None:
-        if self._read("PRAGMA journal_mode")[0][0] != "wal":
-            self._db.execute("PRAGMA journal_mode = WAL")
+    def _use_wal(self, busy_seconds: float) -> None:
+        # SQLite's own waiting does not cover this switch: while another process makes it, ours is
+        # answered "busy" at once
+        give_up = time.monotonic() + busy_seconds
+        while self._read("PRAGMA journal_mode")[0][0] != "wal":
+            try:
+                self._db.execute("PRAGMA journal_mode = WAL")
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > give_up:
+                    raise
+                time.sleep(0.01)
 
     def _create(self) -> None:
         with self._transaction() as db:

@@ -101,13 +101,12 @@ def test_four_processes_append_side_by_side(path: Path) -> None:
 def test_journals_that_are_created_and_filled_at_once_agree(tmp_path: Path) -> None:
     """Each thread opens the file for itself: to SQLite that is as good as a process."""
     ids = [f"{number:05d}" for number in range(3000)]
-    for attempt in range(5):
-        path, together = tmp_path / f"{attempt}.sqlite", threading.Barrier(6, timeout=20)
+    for attempt in range(20):
+        path, together = tmp_path / f"{attempt}.sqlite", threading.Barrier(6)
 
         def fill(first: int, path: Path = path, together: threading.Barrier = together) -> None:
             together.wait()
             with Journal(path) as journal:
-                together.wait()
                 journal.register(ids[first:])
 
         with ThreadPoolExecutor(6) as pool:
