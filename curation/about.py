@@ -1,4 +1,4 @@
-"""What a bug report needs: versions, paths, device, what is plugged in."""
+"""What a bug report needs: versions, paths, device, what is plugged in, a dataset's state."""
 
 import os
 import platform
@@ -23,8 +23,9 @@ def about() -> dict[str, Any]:
     from embeddings.dataset import SCHEMA_VERSION, home, names
     from embeddings.encoders import ENCODERS
     from embeddings.project import LAYOUTS
+    from embeddings.sources import SOURCES
 
-    registries = (ENCODERS, LAYOUTS, CLUSTERERS, CHECKS, EXPORTERS)
+    registries = (SOURCES, ENCODERS, LAYOUTS, CLUSTERERS, CHECKS, EXPORTERS)
     return {
         "curation-atlas": _version("curation-atlas"),
         "python": platform.python_version(),
@@ -38,6 +39,29 @@ def about() -> dict[str, Any]:
         "curation": str(Path(curation.__file__).parent),
         **{f"{registry.kind}s": ", ".join(registry.names()) for registry in registries},
         "libraries": {name: _version(name) for name in LIBRARIES},
+    }
+
+
+def about_dataset(name: str) -> dict[str, Any]:
+    """Return how far each stage is, files by status, reasons, and the last build's report."""
+    from curation.intake import intake, last_build
+    from curation.workspace import Workspace
+    from embeddings import stageflags
+
+    workspace = Workspace(name)
+    found = intake(workspace)
+    return {
+        "name": name,
+        "stages": stageflags.summary(workspace.store),
+        "files": {
+            "met": found.files,
+            "images": found.images,
+            "duplicates": found.duplicates,
+            "unreadable": found.unreadable_files,
+            "missing": len(found.missing),
+        },
+        "unreadable": {each.reason: len(each.files) for each in found.unreadable},
+        "last_build": last_build(workspace),
     }
 
 

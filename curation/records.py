@@ -1,6 +1,5 @@
 """One row an item: everything that is known of it, machine's and people's, as columns."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -8,7 +7,6 @@ import pyarrow as pa
 
 from curation.labels import LabelState
 from curation.schema import FLAGS
-from embeddings import images
 from embeddings.errors import CurationError
 from embeddings.images import printable
 from embeddings.schema import Atlas, Ids, Int32, rows_of
@@ -73,35 +71,10 @@ def _images(store: Store, image_ids: list[str]) -> dict[str, Any]:
     rows = store.read("images", names)
     found = _aligned(rows, rows["image_id"].to_pylist(), image_ids)
     columns = {name: found[name] for name in names if name != "image_id"}
-    columns["path"] = pa.array(
-        [printable(paths[0]) if paths else None for paths in places(store, image_ids)], pa.string()
-    )
+    places = store.places()
+    paths = [places.get(image_id, [None])[0] for image_id in image_ids]
+    columns["path"] = pa.array([path and printable(path) for path in paths], pa.string())
     return columns
-
-
-def places(store: Store, image_ids: Sequence[str]) -> list[list[str]]:
-    """Return where each image was met and should still be, (n,) lists of paths."""
-    found: dict[str, list[str]] = {}
-    for location in store.locations():
-        if location.image_id is not None and location.status == "ok":
-            found.setdefault(location.image_id, []).append(location.path)
-    return [found.get(image_id, []) for image_id in image_ids]
-
-
-def read_verified(paths: Sequence[str], digest: str) -> bytes:
-    """Return the image's bytes from the first place that still has exactly them."""
-    for path in paths:
-        try:
-            data = images.read(path)
-        except images.UnreadableImage:
-            continue
-        if images.sha256(data) == digest:
-            return data
-    where = printable(paths[0]) if paths else "no known place"
-    raise CurationError(
-        f"the image {digest[:12]} is not at {where} any more, or has changed; "
-        "put the file back, or exclude the item"
-    )
 
 
 def known_rows(item_ids: Ids, wanted: Ids) -> Int32:

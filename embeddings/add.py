@@ -4,13 +4,17 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from embeddings import neighbours
+from embeddings import cluster as clusters
+from embeddings import neighbours, project
 from embeddings.build import Options, Report, run, stored_graph
 from embeddings.dataset import now, open_dataset
 from embeddings.encoders import space_name
+from embeddings.encoders.given import KIND
 from embeddings.errors import CurationError
 from embeddings.grow import grow, refit
+from embeddings.ingest import Scan
 from embeddings.schema import Atlas
 from embeddings.stages import Progress, Timings, silent
 from embeddings.store import Store
@@ -18,7 +22,7 @@ from embeddings.store import Store
 
 def add(
     name: str,
-    sources: Sequence[Path],
+    specs: Sequence[str | Path],
     options: Options,
     *,
     anew: bool = False,
@@ -41,6 +45,8 @@ def add(
         raise CurationError(f"dataset {name!r} has no atlas yet; make one with: curate build")
     base = runs[-1]
     params, kept = base["params"], store.spaces()[base["space"]]
+    if anew:
+        _refuse_fixed(params)
     chosen = replace(
         options,
         encoder=options.encoder or str(kept.get("spec", kept["encoder"])),
@@ -56,14 +62,25 @@ def add(
     ) -> Atlas:
         return _place(store, base["version"], anew, options, timings, progress)
 
-    def check(encoder_id: str) -> None:
+    def check(encoder_id: str, found: Scan) -> None:
         if space_name(encoder_id) != base["space"]:
             raise CurationError(
                 f"the atlas of {name!r} was made with the encoder {kept['encoder']}, not "
                 f"{encoder_id}; name that one with --encoder"
             )
 
-    return run(name, sources, chosen, place, progress, check)
+    return run(name, specs, chosen, place, progress, check)
+
+
+def _refuse_fixed(params: dict[str, Any]) -> None:
+    """Refuse to fit again what nobody fitted here, or what is no longer installed."""
+    if KIND in (params["layout"], params["cluster"]):
+        raise CurationError(
+            "the places or clusters of this atlas were brought, and cannot be fitted again; "
+            "curate build with all your tables, or with a table that brings only vectors"
+        )
+    project.LAYOUTS.get(params["layout"])
+    clusters.CLUSTERERS.get(params["cluster"])
 
 
 def _place(

@@ -1,4 +1,4 @@
-"""The staged pipeline: a folder of images becomes a dataset with an atlas; resumable throughout."""
+"""The staged pipeline: sources of images become a dataset with an atlas; resumable throughout."""
 
 import hashlib
 import json
@@ -6,31 +6,40 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any
 
 from embeddings import cluster as clusters
 from embeddings import dataset as datasets
-from embeddings import encoders, metadata, neighbours, project
-from embeddings.dataset import REPORT, Dataset, now, write_json
+from embeddings import disk, encoders, given, metadata, neighbours, nvjpeg, project, sources
+from embeddings.dataset import REPORT, Dataset, building, now, write_json
+from embeddings.downloads import Limits
 from embeddings.encoders import precision
 from embeddings.errors import CurationError
-from embeddings.ingest import Ingest, Ingested, scan
+from embeddings.images import JpegDecoder
+from embeddings.ingest import Ingest, Ingested, Scan, scan
+from embeddings.originals import Originals
 from embeddings.schema import Atlas, Location, Neighbours, Vectors
 from embeddings.stages import Progress, Timings, silent
 from embeddings.store import Store, vectors_digest
 
 REVISION = 1  # rises when our own code would give another atlas for the same input
+BIG_RUN = 10_000  # new files from which on the disk's room is said
 LIBRARIES = ("umap-learn", "hdbscan", "scikit-learn", "numpy", "numba", "torch")
 
 
 @dataclass(frozen=True)
 class Options:
-    """What a build is asked for. `neighbours` is k of the k-NN graph, `seed` decides chance."""
+    """What a build is asked for. `neighbours` is k of the k-NN graph, `seed` decides chance.
 
-    encoder: str = encoders.DEFAULT
+    No `encoder` means the vectors that the sources bring, else `encoders.DEFAULT`. `decode` is
+    ``"cpu"``, or ``"nvjpeg"`` to decode JPEGs on the GPU. `given` is what the sources bring of the
+    atlas: `run` fills it in.
+    """
+
+    encoder: str = ""
     layout: str = "umap"
     dims: int = 2
     cluster: str = "hdbscan"
@@ -39,6 +48,9 @@ class Options:
     batch: str | None = None
     device: str = "auto"
     metadata: tuple[Path, ...] = ()
+    limits: Limits = field(default_factory=Limits)
+    decode: str = "cpu"
+    given: given.Places | None = None
 
 
 Placer = Callable[[Store, str, Options, Timings, Progress], Atlas]
@@ -46,7 +58,11 @@ Placer = Callable[[Store, str, Options, Timings, Progress], Atlas]
 
 @dataclass(frozen=True)
 class Report:
-    """What a build did: counts, seconds per stage, and the atlas it ended with."""
+    """What a build did: counts, seconds per stage, and the atlas it ended with.
+
+    `encoder_busy` is the share of the time from scan to store that the encoder worked: 1 means
+    that nothing else was waited for. None when it had nothing to do.
+    """
 
     dataset: str
     space: str
@@ -65,13 +81,18 @@ class Report:
     noise: int
     device: str
     timings: dict[str, Any]
+    encoder_busy: float | None
+    notes: list[str]
     made_at: str = field(default_factory=now)
 
 
 def build(
-    name: str, sources: Sequence[Path], options: Options, progress: Progress = silent
+    name: str, specs: Sequence[str | Path], options: Options, progress: Progress = silent
 ) -> Report:
-    """Bring the images below `sources` into the dataset `name` and lay out its atlas.
+    """Bring the images of the sources into the dataset `name` and lay out its atlas.
+
+    Each of `specs` is what a source is called on the command line: a folder, a file, a glob, an
+    archive, a list of URLs.
 
     What is there already is not computed again: files whose size and time of change are known,
     vectors, the k-NN graph and the atlas of the same vectors and parameters.
@@ -82,52 +103,79 @@ def build(
         For a source, encoder, layout, clusterer or metadata table that cannot be used, before
         anything is written; and when no file at all can be read.
     """
-    return run(name, sources, options, lay_out, progress)
+    project.LAYOUTS.get(options.layout)
+    clusters.CLUSTERERS.get(options.cluster)
+
+    def check(encoder_id: str, found: Scan) -> None:
+        given.check(found, options, Options())
+
+    return run(name, specs, options, lay_out, progress, check)
 
 
 def run(
     name: str,
-    sources: Sequence[Path],
+    specs: Sequence[str | Path],
     options: Options,
     place: Placer,
     progress: Progress,
-    check: Callable[[str], None] | None = None,
+    check: Callable[[str, Scan], None],
 ) -> Report:
-    """Ingest `sources`, let `place` make the atlas, and keep the report: `build` and `add`.
+    """Ingest `specs`, let `place` make the atlas, and keep the report: `build` and `add`.
 
-    `check` is given the encoder's id, before anything is written.
+    `check` is given the encoder's id and what the sources hold, before anything is written.
     """
     timings = Timings()
     precision.choose_device(options.device)
-    project.LAYOUTS.get(options.layout)
-    clusters.CLUSTERERS.get(options.cluster)
     tables = [(path, metadata.read(path)) for path in options.metadata]
-    candidates = scan(sources, timings, progress)
-    if not candidates:
-        places = ", ".join(str(source) for source in sources)
-        raise CurationError(f"no images below {places}; give a folder that holds image files")
-    encoder = encoders.load(options.encoder, device=options.device)
-    if check is not None:
-        check(encoder.encoder_id)
-    dataset = datasets.create_dataset(name)
-    with building(dataset):
-        new = not (dataset.path / REPORT).is_file()
+    wanted = [os.fspath(spec) for spec in specs]
+    for spec in wanted:
+        sources.resolve(spec)
+    with begun(name) as dataset:
         store = Store(dataset.tables)
-        ingest = Ingest(
-            store, encoder, timings, spec=options.encoder, batch=options.batch, progress=progress
+        found = scan(
+            wanted,
+            timings,
+            progress,
+            keep=dataset.downloads,
+            stored=Originals(store, dataset.downloads).read,
+            limits=options.limits,
         )
-        result = ingest.run(candidates)
+        if not found.candidates:
+            places = ", ".join(wanted)
+            raise CurationError(f"no images below {places}; give a folder that holds image files")
+        encoder, spec = _encoder(found, store, options)
+        check(encoder.encoder_id, found)
+        ingest = Ingest(
+            store,
+            encoder,
+            timings,
+            spec=spec,
+            batch=options.batch,
+            jpegs=_jpegs(options),
+            room=_room(dataset, store, encoder.dim, options, found),
+            progress=progress,
+        )
+        result = ingest.run(found.candidates)
         if not store.count("items"):
-            if new and not dataset.journal.exists():
-                shutil.rmtree(dataset.path)
             raise CurationError(_all_unreadable(result))
-        ingest.mark_missing(sources)
-        joined = _join_metadata(store, tables)
+        ingest.mark_missing(found)
+        joined = _join_metadata(store, tables, result)
+        options = replace(options, given=given.places(found, store))
         atlas = place(store, ingest.space, options, timings, progress)
+        found.notes += given.notes(options.given, atlas)
         store.compact()
-        report = _report(dataset, store, encoder, ingest, result, joined, atlas, timings)
+        report = _report(dataset, store, encoder, ingest, found, joined, atlas, timings)
         write_json(dataset.path / REPORT, asdict(report))
     return report
+
+
+def _encoder(found: Scan, store: Store, options: Options) -> tuple[encoders.Encoder, str]:
+    """Return the encoder and how to ask for it again: of what the sources bring, or a model."""
+    own = given.encoder(found, store, options.encoder)
+    if own is not None:
+        return own, own.encoder_id
+    spec = options.encoder or encoders.DEFAULT
+    return encoders.load(spec, device=options.device), spec
 
 
 def lay_out(
@@ -148,6 +196,7 @@ def lay_out(
         "encoder": vectors.encoder,
         "revision": REVISION,
         "libraries": {library: installed(library) for library in LIBRARIES},
+        **(options.given.params if options.given else {}),
     }
     key = json.dumps([digest, space, params], sort_keys=True)
     version = hashlib.sha256(key.encode()).hexdigest()[:16]
@@ -158,12 +207,16 @@ def lay_out(
     graph = stored_graph(store, space, vectors, options, timings, progress)
     progress("project", 0, len(vectors))
     with timings.stage("project", items=len(vectors)):
-        xy = project.project(
-            options.layout, vectors, graph, dims=options.dims, random_state=options.seed
-        )
+        xy = given.layout(options.given, vectors)
+        if xy is None:
+            xy = project.project(
+                options.layout, vectors, graph, dims=options.dims, random_state=options.seed
+            )
     progress("project", len(vectors), len(vectors))
     with timings.stage("cluster", items=len(vectors)):
-        found, membership = clusters.cluster(options.cluster, xy, random_state=options.seed)
+        found, membership = given.clusters(options.given, vectors) or clusters.cluster(
+            options.cluster, xy, random_state=options.seed
+        )
     progress("cluster", len(vectors), len(vectors))
     outlier = neighbours.outlier_score(graph)
     atlas = Atlas(vectors.item_ids, xy, found, membership, outlier, version, space, params)
@@ -197,25 +250,56 @@ def stored_graph(
 
 
 @contextmanager
-def building(dataset: Dataset) -> Iterator[None]:
-    """Hold the dataset for one build at a time; a second is refused with who holds it."""
-    import filelock
+def begun(name: str) -> Iterator[Dataset]:
+    """Hold the dataset called `name`, made when there is none, for a build.
 
-    holder = dataset.path / "build.holder"
-    lock = filelock.FileLock(dataset.path / "build.lock", timeout=0)
-    try:
-        lock.acquire()
-    except filelock.Timeout as error:
-        who = holder.read_text(encoding="utf-8") if holder.is_file() else "another process"
-        raise CurationError(
-            f"dataset {dataset.name!r} is being built by {who}; wait for it to end"
-        ) from error
-    try:
-        holder.write_text(f"process {os.getpid()} since {now()}", encoding="utf-8")
-        yield
-    finally:
-        holder.unlink(missing_ok=True)
-        lock.release()
+    A new one that fails before anything was kept in it leaves nothing behind.
+    """
+    new = name not in datasets.names()
+    dataset = datasets.create_dataset(name)
+    with building(dataset):
+        try:
+            yield dataset
+        except BaseException:
+            if new and not _worth_keeping(dataset):
+                # renamed first: who comes now must not meet half of it, nor lose what he begins
+                gone = dataset.path.with_name(f".{name}.{os.getpid()}.gone")
+                dataset.path.rename(gone)
+                shutil.rmtree(gone)
+            raise
+
+
+def _worth_keeping(dataset: Dataset) -> bool:
+    downloaded = dataset.downloads.is_dir() and any(dataset.downloads.iterdir())
+    return downloaded or dataset.journal.exists() or Store(dataset.tables).count("items") > 0
+
+
+def _jpegs(options: Options) -> JpegDecoder | None:
+    if options.decode == "cpu":
+        return None
+    if options.decode != "nvjpeg":
+        raise CurationError(f"unknown decoder {options.decode!r}; known: cpu, nvjpeg")
+    return nvjpeg.open_decoder(precision.choose_device(options.device))
+
+
+def _room(
+    dataset: Dataset, store: Store, dim: int, options: Options, found: Scan
+) -> Callable[[int], None]:
+    """Return what refuses a run of so many new images that the disk cannot hold, or notes it."""
+
+    def room(new: int) -> None:
+        note = disk.check(
+            dataset.path, new, dim, known=store.count("images"), neighbours=options.neighbours
+        )
+        if new >= BIG_RUN or "tight" in note:
+            found.notes.append(f"{new:,} new files: {note}")
+
+    return room
+
+
+def _busy(timings: Timings, result: Ingested) -> float | None:
+    seconds = timings.seconds.get("encode")
+    return None if seconds is None else round(seconds / max(result.seconds, 1e-9), 3)
 
 
 def _all_unreadable(result: Ingested) -> str:
@@ -226,9 +310,11 @@ def _all_unreadable(result: Ingested) -> str:
     )
 
 
-def _join_metadata(store: Store, tables: Sequence[tuple[Path, Any]]) -> list[dict[str, Any]]:
+def _join_metadata(
+    store: Store, tables: Sequence[tuple[Path, Any]], result: Ingested
+) -> list[dict[str, Any]]:
     locations: list[Location] = store.locations()
-    layers = [metadata.folders(locations)]
+    layers = [metadata.folders(locations), result.fields]
     joined = []
     for path, table in tables:
         found = metadata.join(table, path.absolute().parent, locations)
@@ -250,11 +336,12 @@ def _report(
     store: Store,
     encoder: encoders.Encoder,
     ingest: Ingest,
-    result: Ingested,
+    found: Scan,
     joined: list[dict[str, Any]],
     atlas: Atlas,
     timings: Timings,
 ) -> Report:
+    result = ingest.result
     return Report(
         dataset=dataset.name,
         space=ingest.space,
@@ -273,4 +360,6 @@ def _report(
         noise=int((atlas.cluster < 0).sum()),
         device=str(encoder.describe().get("device", "cpu")),
         timings=timings.report(),
+        encoder_busy=_busy(timings, result),
+        notes=found.notes,
     )

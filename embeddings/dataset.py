@@ -1,20 +1,27 @@
 """Where datasets live, what they are called, and which schema version wrote them."""
 
 import json
+import logging
 import os
 import re
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from embeddings import disk, migrations
 from embeddings.errors import CurationError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = max(migrations.STEPS)
+_log = logging.getLogger(__name__)
 _CARD = "dataset.json"
 REPORT = "last_build.json"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_HOLDER = re.compile(r"process (\d+) since \S+")
+_WAIT = 30.0  # seconds: another process may be bringing the dataset forward at this moment
 
 
 @dataclass(frozen=True)
@@ -31,6 +38,11 @@ class Dataset:
     def tables(self) -> Path:
         """The LanceDB directory."""
         return self.path / "tables"
+
+    @property
+    def downloads(self) -> Path:
+        """The folder of downloaded images, each file named by the SHA-256 of its bytes."""
+        return self.path / "downloads"
 
     @property
     def journal(self) -> Path:
@@ -78,20 +90,21 @@ def _built_at(folder: Path) -> float:
 
 
 def open_dataset(name: str) -> Dataset:
-    """Return the dataset called `name`.
+    """Return the dataset called `name`; one of an older schema is brought forward first.
 
     Raises
     ------
     CurationError
-        When there is none (the message lists those there are), its card is damaged, or it was
-        written by a newer version.
+        When there is none (the message lists those there are), its card is damaged, it was
+        written by a newer version, or it is of an older schema and cannot be written.
     """
     path = home() / check_name(name)
     card = path / _CARD
     if not card.is_file():
         known = ", ".join(names()) or "none yet"
         raise CurationError(f"no dataset {name!r} in {home()}; there are: {known}")
-    return _read_card(name, card)
+    found = _read_card(name, card)
+    return _brought_forward(found) if found.schema_version < SCHEMA_VERSION else found
 
 
 def create_dataset(name: str) -> Dataset:
@@ -115,6 +128,73 @@ def create_dataset(name: str) -> Dataset:
     return _read_card(name, path / _CARD)
 
 
+@contextmanager
+def building(dataset: Dataset, wait: float = 0.0) -> Iterator[None]:
+    """Hold the dataset for one build at a time; a second is refused with who holds it.
+
+    `wait` is how many seconds to wait for the other one. What a killed process held is free.
+    """
+    import filelock
+
+    holder = dataset.path / "build.holder"
+    lock = filelock.FileLock(dataset.path / "build.lock", timeout=wait)
+    try:
+        with disk.writing(dataset.path):
+            lock.acquire()
+    except filelock.Timeout as error:
+        raise CurationError(
+            f"dataset {dataset.name!r} is being built by {_held_by(holder)}; wait for it to end"
+        ) from error
+    try:
+        with disk.writing(dataset.path):
+            holder.write_text(f"process {os.getpid()} since {now()}", encoding="utf-8")
+        yield
+    finally:
+        holder.unlink(missing_ok=True)
+        lock.release()
+
+
+def _held_by(holder: Path) -> str:
+    """Return who holds a dataset; what a process that was killed left behind is not quoted."""
+    try:
+        who = holder.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        who = ""
+    found = _HOLDER.fullmatch(who)
+    return who if found and _lives(int(found.group(1))) else "another process"
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's
+        return True
+    return True
+
+
+def _brought_forward(old: Dataset) -> Dataset:
+    if not os.access(old.path, os.W_OK):
+        raise CurationError(
+            f"dataset {old.name!r} is of an older version (schema {old.schema_version}, this one "
+            f"writes {SCHEMA_VERSION}) and {old.path} cannot be written to bring it forward; "
+            "change its permissions, or copy it to a folder you can write and set CURATE_HOME"
+        )
+    card = old.path / _CARD
+    with building(old, wait=_WAIT), disk.writing(old.path):
+        found = _read_card(old.name, card)  # again: another process may have been first
+        for version in migrations.steps_from(found.schema_version, old.tables):
+            value = json.loads(card.read_text(encoding="utf-8"))
+            write_json(card, {**value, "schema_version": version})
+            _log.warning(
+                "dataset %r was brought forward from schema %d to %d; restart what still has it "
+                "open in an older version of curation-atlas",
+                *(old.name, found.schema_version, version),
+            )
+    return _read_card(old.name, card)
+
+
 def check_name(name: str) -> str:
     """Return `name` when it can name a dataset, else raise CurationError."""
     if not _NAME.fullmatch(name):
@@ -131,13 +211,23 @@ def now() -> str:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write `value` to `path` under a temporary name, then rename."""
+    """Write `value` to `path` under a temporary name, then rename.
+
+    Raises
+    ------
+    CurationError
+        When the disk is full or may not be written; `path` is as it was.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        json.dump(value, file, indent=2, ensure_ascii=False)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    with disk.writing(path.parent):
+        try:
+            with temporary.open("w", encoding="utf-8") as file:
+                json.dump(value, file, indent=2, ensure_ascii=False)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def _read_card(name: str, card: Path) -> Dataset:
@@ -150,6 +240,8 @@ def _read_card(name: str, card: Path) -> Dataset:
             created_at=str(value["created_at"]),
             schema_version=int(value["schema_version"]),
         )
+        if found.schema_version < 1:
+            raise ValueError(f"schema {found.schema_version}")
     except (ValueError, KeyError, TypeError) as error:
         raise CurationError(f"{card} is damaged ({error!r}); restore it from a backup") from error
     if found.schema_version > SCHEMA_VERSION:

@@ -2,25 +2,61 @@
 
 import os
 import stat
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from embeddings import formats
 from embeddings.errors import CurationError
 from embeddings.formats import SUFFIXES, UnreadableImage
+from embeddings.schema import Float32
 
+WEB = ("http://", "https://")
 MAX_BYTES = 1 << 30  # 250 million pixels uncompressed; more is a video or a disk image
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
+class Brought:
+    """What a source brings along with the bytes of an image.
+
+    `read` returns bytes that are no file of their own, or raises UnreadableImage; it is called in
+    worker threads. `url` is where the image was published, `first_seen` ISO 8601 UTC, `record` the
+    Cortex record it came with, as JSON. `vector` (d,) float32, `place` (x, y) or (x, y, z) and
+    `cluster` (-1 = noise) stand for what would be computed.
+    """
+
+    read: Callable[[], bytes] | None = None
+    url: str | None = None
+    source: str | None = None
+    first_seen: str | None = None
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    record: str | None = None
+    vector: Float32 | None = None
+    place: tuple[float, ...] | None = None
+    cluster: int | None = None
+
+
+NOTHING = Brought()
+
+
+@dataclass(frozen=True, slots=True)
 class Candidate:
-    """A file that may be an image: `size` bytes, `mtime_ns` nanoseconds."""
+    """Bytes that may be an image: `size` bytes, `mtime_ns` nanoseconds.
+
+    `path` says where they are: a file, a member of an archive (``/abs/shard.tar/inner/a.jpg``) or
+    a URL. `root` is the source it was found below.
+    """
 
     path: str
     size: int
     mtime_ns: int
     root: str
+    brought: Brought = NOTHING
+
+    def read(self) -> bytes:
+        """Return the bytes; UnreadableImage says why not."""
+        return read(self.path) if self.brought.read is None else self.brought.read()
 
 
 def find(source: Path) -> Iterator[Candidate]:

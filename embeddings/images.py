@@ -7,6 +7,7 @@ import struct
 import threading
 import warnings
 import zlib
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -38,6 +39,8 @@ _DAMAGE = (
 _EXIF_IFD, _EXIF_TIMES = 0x8769, (0x9003, 0x9004)  # DateTimeOriginal, DateTimeDigitized
 _ORIENTATION = 0x0112
 _ONE_GIANT = threading.Lock()  # several giants at once would not fit into memory
+
+JpegDecoder = Callable[[bytes, int], PIL.Image.Image | None]
 
 # Pillow warns from 89 million pixels on and refuses 179 million; our own caps come first
 PIL.Image.MAX_IMAGE_PIXELS = MAX_PIXELS
@@ -76,7 +79,12 @@ def sha256(data: bytes) -> str:
 
 
 def decode(
-    data: bytes, *, min_side: int | None = None, digest: str | None = None, name: str | None = None
+    data: bytes,
+    *,
+    min_side: int | None = None,
+    digest: str | None = None,
+    name: str | None = None,
+    jpegs: JpegDecoder | None = None,
 ) -> Decoded:
     """Decode the bytes of one image file, by what they are and not by what they are called.
 
@@ -91,6 +99,9 @@ def decode(
         The SHA-256 of `data` where it is known already.
     name : str, optional
         The file's name or path: where its suffix promises another kind of image, the note says so.
+    jpegs : callable, optional
+        Decodes JPEGs elsewhere than in Pillow: bytes and how many times to reduce -> RGB, not yet
+        upright, or None where Pillow must.
 
     Raises
     ------
@@ -100,7 +111,7 @@ def decode(
     kind = _reader(data)
     try:
         with PIL.Image.open(io.BytesIO(data), formats=(kind,)) as opened:
-            decoded = _decode(opened, data, min_side, digest or sha256(data))
+            decoded = _decode(opened, data, min_side, digest or sha256(data), jpegs)
     except _DAMAGE as error:
         lean = formats.without_texts(data) if kind == "PNG" else data
         if lean == data:
@@ -135,7 +146,13 @@ def _join(*notes: str | None) -> str | None:
     return "; ".join(note for note in notes if note) or None
 
 
-def _decode(opened: PIL.Image.Image, data: bytes, min_side: int | None, digest: str) -> Decoded:
+def _decode(
+    opened: PIL.Image.Image,
+    data: bytes,
+    min_side: int | None,
+    digest: str,
+    jpegs: JpegDecoder | None,
+) -> Decoded:
     _refuse_bomb(opened, data)
     kind = opened.format or "unknown"
     size = opened.size
@@ -144,9 +161,12 @@ def _decode(opened: PIL.Image.Image, data: bytes, min_side: int | None, digest: 
         opened.draft(opened.mode, _draft_size(size, 2 * min_side))
     giant = size[0] * size[1] > BOMB_PIXELS
     with _ONE_GIANT if giant else nullcontext():
-        opened.load()  # before EXIF, which a PNG may have after its pixels
+        elsewhere = jpegs and kind == "JPEG" and opened.mode in ("L", "RGB") and not giant
+        reduced = jpegs(data, round(size[0] / opened.width)) if jpegs and elsewhere else None
+        if reduced is None:
+            opened.load()  # before EXIF, which a PNG may have after its pixels
         orientation, taken_at, broken = _exif(opened)
-        rgb, assumed = pixels.to_rgb(opened, data)
+        rgb, assumed = pixels.to_rgb(opened, data) if reduced is None else (reduced, None)
         rgb = pixels.upright(rgb, orientation)  # Pillow has turned a TIFF and says so
         # only a draft is smaller than the image; an icon's directory may be wrong about its size
         width, height = size if jpeg else rgb.size

@@ -1,8 +1,7 @@
 """Scan to store: every image decoded once, in a pool beside the encoder, and kept at once.
 
-Rows are written in the order images, items, vectors, locations. A location is therefore the
-receipt: where it is present everything before it is too, and a run that was killed goes on where
-the receipts end.
+Four kinds of threads run side by side: a pool that reads and decodes, the caller's, which deals
+out, one that encodes and one that writes. Encoder and disk never wait for each other.
 """
 
 import os
@@ -17,40 +16,31 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from embeddings import formats, images, thumbnails
+from embeddings import formats, images, nvjpeg, sources, thumbnails
 from embeddings.dataset import now
+from embeddings.downloads import Limits
 from embeddings.encoders import Encoder, space_name
-from embeddings.images import Candidate, Decoded, UnreadableImage
-from embeddings.schema import ID_LENGTH, Image, Item, Location
+from embeddings.images import Candidate, Decoded, JpegDecoder, UnreadableImage
+from embeddings.schema import ID_LENGTH, Image
 from embeddings.stages import Progress, Timings
 from embeddings.store import Store
+from embeddings.writer import VECTORLESS, Read, Ready, Writer
 
 WRITE_ITEMS = 1000  # small appends leave many fragments behind
-VECTORLESS = "the encoder makes no usable vector of it; look at the picture"
+BATCHES_AHEAD = 2  # handed to the encoder while it works, so that it never waits for us
 WRITE_SECONDS = 15.0  # what a pulled plug may cost
+MANY_GONE = 20  # files that vanish at once are more likely a disk that is not mounted
 
 Job = TypeVar("Job")
 Done = TypeVar("Done")
 
 
-@dataclass(frozen=True)
-class Read:
-    """One file, read: an image that needs storing, one that is stored already, or a reason.
-
-    The decoded pixels are not among it: up to `WRITE_ITEMS` of these wait to be written.
-    """
-
-    candidate: Candidate
-    image_id: str | None = None
-    error: str | None = None
-    image: Image | None = None
-    thumbnail: bytes = b""
-    prepared: npt.NDArray[Any] | None = None
-
-
 @dataclass
 class Ingested:
-    """What a scan met. `unreadable` counts files by reason."""
+    """What became of a scan: counts; `fields` of images, by id, are what their sources said.
+
+    `unreadable` counts files by reason, `seconds` is the wall clock.
+    """
 
     files: int = 0
     unchanged: int = 0
@@ -58,7 +48,18 @@ class Ingested:
     new_vectors: int = 0
     duplicates: int = 0
     missing: int = 0
+    seconds: float = 0.0
     unreadable: Counter[str] = field(default_factory=Counter)
+    fields: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+@dataclass
+class Scan:
+    """What the sources hold: candidates, the places that were listed to the end, and notes."""
+
+    candidates: list[Candidate] = field(default_factory=list)
+    listed: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 class Ingest:
@@ -73,6 +74,10 @@ class Ingest:
         How the encoder was asked for, kept with a new space so that `add` can ask for it again.
     batch : str, optional
         Name of this delivery, kept with every new image, so that deliveries can be compared.
+    jpegs : callable, optional
+        Decodes JPEGs elsewhere than in Pillow, see `images.decode`.
+    room : callable, optional
+        Told how many files will be read, before anything is; raises when the disk cannot hold them.
     progress : Progress
     """
 
@@ -84,42 +89,61 @@ class Ingest:
         *,
         spec: str | None = None,
         batch: str | None = None,
+        jpegs: JpegDecoder | None = None,
+        room: Callable[[int], None] | None = None,
         progress: Progress,
     ) -> None:
         self.store, self.encoder, self.timings = store, encoder, timings
-        self.spec, self.batch, self.progress = spec, batch, progress
+        self.batch, self.jpegs, self.room, self.progress = batch, jpegs, room, progress
         self.space = space_name(encoder.encoder_id)
         self.result = Ingested()
-        self._images = store.ids("images", "image_id")
-        self._items = store.ids("items", "item_id")
-        self._vectors = store.ids(f"vectors_{self.space}", "item_id") if self._known() else set()
-        self._complete = self._images & self._items & self._vectors
-        self._receipts: dict[str, Location] = {}
+        details = {**encoder.describe(), "encoder": encoder.encoder_id}
+        details["spec"] = spec or encoder.encoder_id
+        self.writer = Writer(store, self.space, details, timings)
+        self._complete = self.writer.complete()
         self._waiting: list[Read] = []
-        self._ready: list[tuple[Read, npt.NDArray[Any] | None]] = []
-        self._vectorless: set[str | None] = set()
+        self._encoding: deque[Future[list[Ready]]] = deque()
+        self._ready: list[Ready] = []
+        self._new_records: list[tuple[str, str, str]] = []
+        self._writing: Future[None] | None = None
         self._written = time.monotonic()
-
-    def _known(self) -> bool:
-        return self.space in self.store.spaces()
+        # one thread each: batches are encoded, and rows written, in the order they were read
+        self._encoder_thread = ThreadPoolExecutor(1, thread_name_prefix="encode")
+        self._writer_thread = ThreadPoolExecutor(1, thread_name_prefix="write")
 
     def run(self, candidates: Sequence[Candidate]) -> Ingested:
         """Bring every candidate into the store; an unreadable file is a row with its reason."""
+        started = time.perf_counter()
         self.result.files = len(candidates)
-        self._receipts = {location.path: location for location in self.store.locations()}
         todo = [job for job in candidates if not self._settled(job)]
         self.result.unchanged = len(candidates) - len(todo)
+        if self.room is not None:
+            self.room(len(todo))
         self.progress("encode", self.result.unchanged, len(candidates))
-        ahead = 2 * self.encoder.batch_size + 2 * workers()
-        for done, read in enumerate(ordered(self._read, todo, workers(), ahead), start=1):
-            self._take(read)
-            self.progress("encode", self.result.unchanged + done, len(candidates))
-        self._encode()
-        self._write()
+        threads = workers() if self.jpegs is None else nvjpeg.THREADS * workers()
+        ahead = 2 * self.encoder.batch_size + 2 * threads
+        try:
+            for done, read in enumerate(ordered(self._read, todo, threads, ahead), start=1):
+                self._take(read)
+                self.progress("encode", self.result.unchanged + done, len(candidates))
+            self._write()
+            if self._writing is not None:
+                self._writing.result()
+        finally:
+            self._encoder_thread.shutdown(wait=True, cancel_futures=True)
+            self._writer_thread.shutdown(wait=True)  # what was handed over is kept
+        self.result.new_images, self.result.new_vectors = (
+            self.writer.new_images,
+            self.writer.new_vectors,
+        )
+        if self.writer.new_vectorless:
+            self.result.unreadable[VECTORLESS] += self.writer.new_vectorless
+        self.result.seconds = time.perf_counter() - started
         return self.result
 
     def _settled(self, job: Candidate) -> bool:
-        receipt = self._receipts.get(job.path)
+        """Say whether nothing is left to do for a file, and count it if so."""
+        receipt = self.writer.receipts.get(job.path)
         if receipt is None or receipt.status == "missing":
             return False
         if (receipt.size, receipt.mtime_ns) != (job.size, job.mtime_ns):
@@ -130,45 +154,69 @@ class Ingest:
                 return False
             self.result.unreadable[formats.reason_group(reason)] += 1
             return True
-        return receipt.image_id in self._complete
+        if receipt.image_id not in self._complete:
+            return False
+        self._keep_brought(job, receipt.image_id)
+        return True
 
-    def mark_missing(self, sources: Iterable[Path]) -> None:
-        """Mark the known files below `sources` that are gone; their images and labels stay."""
-        roots = [f"{os.path.abspath(source.expanduser())}{os.sep}" for source in sources]
+    def _keep_brought(self, job: Candidate, image_id: str | None) -> None:
+        if image_id is None:
+            return
+        if job.brought.fields:
+            self.result.fields.setdefault(image_id, {}).update(job.brought.fields)
+        if job.brought.record is not None:
+            self._new_records.append((image_id, job.path, job.brought.record))
+
+    def mark_missing(self, scan: Scan) -> None:
+        """Mark what is known below a place that was listed to the end, and is gone.
+
+        Images and labels stay. A member of an archive is gone when its archive is, or when the
+        archive was listed and lacks it.
+        """
+        met = {candidate.path for candidate in scan.candidates}
+        roots = tuple(f"{place.rstrip(os.sep)}{os.sep}" for place in scan.listed)
+        known = [row for row in self.store.locations() if row.path.startswith(roots)]
         gone = [
             replace(row, status="missing", error="the file is gone; curate relocate, if it moved")
-            for row in self.store.locations()
-            if row.status != "missing"
-            and any(row.path.startswith(root) for root in roots)
-            and not os.path.lexists(row.path)
+            for row in known
+            if row.status != "missing" and row.path not in met and _gone(row.path, scan.listed)
         ]
         self.store.add_locations(gone)
         self.result.missing = len(gone)
+        if len(gone) > max(MANY_GONE, len(known) // 10):
+            scan.notes.append(
+                f"{len(gone):,} of {len(known):,} known files are gone: if a disk is not mounted, "
+                "mount it and build again; labels stay either way"
+            )
 
     # ---- in the pool
 
     def _read(self, job: Candidate) -> Read:
         try:
             with self.timings.stage("decode"):
-                data = images.read(job.path)
+                data = job.read()
             with self.timings.stage("fingerprint"):
                 digest = images.sha256(data)
             if digest[:ID_LENGTH] in self._complete:
                 return Read(job, digest[:ID_LENGTH])
             with self.timings.stage("decode", items=0):
                 need = max(self.encoder.min_side, thumbnails.SIDE)
-                decoded = images.decode(data, min_side=need, digest=digest, name=job.path)
+                decoded = images.decode(
+                    data, min_side=need, digest=digest, name=job.path, jpegs=self.jpegs
+                )
         except UnreadableImage as error:
             return Read(job, error=str(error))
         with self.timings.stage("thumbnail"):
             thumbnail = thumbnails.make(decoded.rgb)
         with self.timings.stage("prepare"):
-            prepared = self.encoder.prepare(decoded.rgb)
+            vector = job.brought.vector
+            prepared = self.encoder.prepare(decoded.rgb) if vector is None else vector
         return Read(job, decoded.image_id, None, self._image(job, decoded), thumbnail, prepared)
 
     # ---- in the caller's thread
 
     def _take(self, read: Read) -> None:
+        self._keep_brought(read.candidate, read.image_id)
         if read.error is not None:
             self.result.unreadable[formats.reason_group(read.error)] += 1
             self._ready.append((read, None))
@@ -181,64 +229,39 @@ class Ingest:
         if len(self._waiting) >= self.encoder.batch_size:
             self._encode()
         if len(self._ready) >= WRITE_ITEMS or time.monotonic() - self._written > WRITE_SECONDS:
-            self._encode()
             self._write()
 
     def _encode(self) -> None:
-        need = [read for read in self._waiting if read.image_id not in self._vectors]
+        """Hand the waiting images to the encoder, which may be busy with those before them."""
+        if self._waiting:
+            batch, self._waiting = self._waiting, []
+            self._encoding.append(self._encoder_thread.submit(self._encoded, batch))
+        while len(self._encoding) > BATCHES_AHEAD:
+            self._ready += self._encoding.popleft().result()
+
+    def _encoded(self, batch: list[Read]) -> list[Ready]:
+        need = [read for read in batch if read.image_id not in self.writer.vectors]
         rows: dict[str | None, npt.NDArray[Any]] = {}
         if need:
+            stacked = np.stack([read.prepared for read in need if read.prepared is not None])
             with self.timings.stage("encode", items=len(need)):
-                batch = np.stack([read.prepared for read in need if read.prepared is not None])
-                encoded = self.encoder.encode(batch)
+                encoded = self.encoder.encode(stacked)
             sound = np.isfinite(encoded).all(axis=1) & encoded.any(axis=1)
-            self._vectorless |= {need[row].image_id for row in np.flatnonzero(~sound)}
+            self.writer.vectorless |= {need[row].image_id for row in np.flatnonzero(~sound)}
             rows = {read.image_id: row for read, row in zip(need, encoded, strict=True)}
-        self._ready += [
-            (replace(read, prepared=None), rows.get(read.image_id)) for read in self._waiting
-        ]
-        self._waiting = []
+        return [(replace(read, prepared=None), rows.get(read.image_id)) for read in batch]
 
     def _write(self) -> None:
-        if not self._ready:
-            return
-        self._ready = [self._with_vector(read, row) for read, row in self._ready]
-        with self.timings.stage("store", items=len(self._ready)):
-            self._write_rows(now())
-        self._ready = []
+        """Hand everything taken so far to the writer: a duplicate never comes before its image."""
+        self._encode()
+        while self._encoding:
+            self._ready += self._encoding.popleft().result()
+        if self._writing is not None:
+            self._writing.result()
+        ready, self._ready = self._ready, []
+        records, self._new_records = self._new_records, []
+        self._writing = self._writer_thread.submit(self.writer.write, ready, records)
         self._written = time.monotonic()
-
-    def _with_vector(
-        self, read: Read, row: npt.NDArray[Any] | None
-    ) -> tuple[Read, npt.NDArray[Any] | None]:
-        """Return what is to be written: a picture without a vector is a row with its reason."""
-        if read.image_id is None or read.image_id not in self._vectorless:
-            return read, row
-        self.result.unreadable[VECTORLESS] += 1
-        return Read(read.candidate, error=VECTORLESS), None
-
-    def _write_rows(self, seen: str) -> None:
-        reads = [read for read, _ in self._ready if read.image is not None]
-        fresh = [read.image for read in reads if read.image and read.image_id not in self._images]
-        self.store.add_images(fresh)
-        items = [read for read in reads if read.image_id not in self._items]
-        self.store.add_items(
-            [Item(str(read.image_id), str(read.image_id)) for read in items],
-            [read.thumbnail for read in items],
-        )
-        encoded = [(str(read.image_id), row) for read, row in self._ready if row is not None]
-        if encoded:
-            rows = np.stack([row for _, row in encoded]).astype(np.float32)
-            details = {**self.encoder.describe(), "encoder": self.encoder.encoder_id}
-            details |= {"spec": self.spec or self.encoder.encoder_id, "made_at": seen}
-            self.store.add_vectors(self.space, [name for name, _ in encoded], rows, details)
-        locations = [self._location(read, seen) for read, _ in self._ready]
-        self.store.add_locations(row for row in locations if row != self._receipts.get(row.path))
-        self._images |= {image.image_id for image in fresh}
-        self._items |= {str(read.image_id) for read in items}
-        self._vectors |= {name for name, _ in encoded}
-        self.result.new_images += len(fresh)
-        self.result.new_vectors += len(encoded)
 
     def _image(self, job: Candidate, decoded: Decoded) -> Image:
         return Image(
@@ -248,41 +271,53 @@ class Ingest:
             height=decoded.height,
             bytes=decoded.bytes,
             format=decoded.format,
-            first_seen=now(),
+            first_seen=job.brought.first_seen or now(),
             taken_at=decoded.taken_at,
-            source=images.printable(job.root),
+            source=job.brought.source or images.printable(job.root),
+            url=job.brought.url,
             batch=self.batch,
             note=decoded.note,
             histogram=decoded.histogram,
         )
 
-    def _location(self, read: Read, seen: str) -> Location:
-        job = read.candidate
-        receipt = self._receipts.get(job.path)
-        return Location(
-            path=job.path,
-            size=job.size,
-            mtime_ns=job.mtime_ns,
-            status="ok" if read.error is None else "unreadable",
-            first_seen=seen if receipt is None else receipt.first_seen,
-            image_id=read.image_id,
-            error=read.error,
-            source=job.root,
-        )
 
+def scan(
+    specs: Sequence[str],
+    timings: Timings,
+    progress: Progress,
+    *,
+    keep: Path,
+    stored: Callable[[str], bytes | None],
+    limits: Limits | None = None,
+) -> Scan:
+    """Return what the sources hold, each place once, in a stable order; URLs are downloaded.
 
-def scan(sources: Iterable[Path], timings: Timings, progress: Progress) -> list[Candidate]:
-    """Return the files below `sources` that may be images, each once, in a stable order."""
+    `keep` is the folder of downloaded bytes; `stored` gives the bytes of an image that the dataset
+    knows, by its SHA-256.
+    """
+    result = Scan()
     found: dict[str, Candidate] = {}
+    context = sources.Context(
+        keep, progress, stored, result.listed.append, result.notes.append, limits or Limits()
+    )
     with timings.stage("scan", items=0):
-        for source in sources:
-            for candidate in images.find(source.expanduser().absolute()):
-                found.setdefault(candidate.path, candidate)
-                if len(found) % 1000 == 0:
-                    progress("scan", len(found), None)
+        for candidate in sources.find(specs, context):
+            found.setdefault(candidate.path, candidate)
+            if len(found) % 1000 == 0:
+                progress("scan", len(found), None)
     timings.add("scan", 0.0, len(found))
     progress("scan", len(found), len(found))
-    return list(found.values())
+    result.candidates = list(found.values())
+    return result
+
+
+def _gone(path: str, listed: Sequence[str]) -> bool:
+    if os.path.lexists(path):
+        return False
+    above = os.path.dirname(path)
+    while not os.path.lexists(above):
+        above = os.path.dirname(above)
+    return os.path.isdir(above) or above in listed
 
 
 def workers() -> int:

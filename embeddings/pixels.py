@@ -46,7 +46,8 @@ def to_rgb(image: PIL.Image.Image, data: bytes) -> tuple[PIL.Image.Image, str | 
         deep = data[:4] == b"\x89PNG" and data[24] == 16
         return _paper(image, [value >> 8 if deep else value for value in key]), None
     if image.mode == "RGB":
-        return image.copy(), None  # independent of the file that closes behind it
+        # of its own: looking for further frames would replace these pixels; a JPEG has none
+        return image if image.format == "JPEG" else image.copy(), None
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or key is not None:
         rgba = image.convert("LA").convert("RGBA") if image.mode == "La" else image.convert("RGBA")
         paper = PIL.Image.new("RGBA", rgba.size, (*ALPHA_BACKGROUND, 255))

@@ -5,8 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from embeddings import images
-from embeddings.build import building
-from embeddings.dataset import open_dataset
+from embeddings.dataset import building, open_dataset
 from embeddings.errors import CurationError
 from embeddings.schema import Location
 from embeddings.stages import Progress, silent

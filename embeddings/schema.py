@@ -49,7 +49,9 @@ class Image:
 class Location:
     """Where bytes were met. An unreadable file is a location with a reason and no image.
 
-    `status` is ``"ok"``, ``"unreadable"`` or ``"missing"``; `size` is in bytes.
+    `path` is a file, a member of an archive (``/abs/shard.tar/inner/a.jpg``) or a URL; `url` is
+    where these bytes were published. `status` is ``"ok"``, ``"unreadable"`` or ``"missing"``;
+    `size` is in bytes.
     """
 
     path: str
@@ -60,6 +62,7 @@ class Location:
     image_id: str | None = None
     error: str | None = None
     source: str | None = None
+    url: str | None = None
 
 
 @dataclass(frozen=True)

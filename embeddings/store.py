@@ -10,7 +10,7 @@ import random
 import re
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from embeddings import tables
+from embeddings import disk, tables
 from embeddings.errors import CurationError
 from embeddings.schema import Atlas, Float32, Ids, Image, Item, Location, Neighbours, Vectors
 
 _KEEP = timedelta(days=7)  # versions that another process may still be reading
 _VERSION = re.compile(r"[0-9a-f]{16}")
 REPLACE_TRIES = 20
+COMPACT_AT = 8  # fragments; fewer cost less than rewriting the table, which is kept seven days
 _OVERTAKEN = re.compile("commit conflict|already exists")  # another thread or process was first
 
 
@@ -40,7 +41,9 @@ class Store:
     def __init__(self, folder: Path) -> None:
         import lancedb
 
-        folder.mkdir(parents=True, exist_ok=True)
+        with disk.writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
         # the default never sees other processes' commits
         self._db = lancedb.connect(str(folder), read_consistency_interval=timedelta(0))
         self._open: dict[str, Any] = {}
@@ -50,7 +53,7 @@ class Store:
     # ---- tables
 
     def names(self) -> list[str]:
-        """Return the names of the tables there are, sorted."""
+        """Return the names of the tables there are, sorted; one that was never finished is none."""
         found: list[str] = []
         token: str | None = None
         while True:
@@ -58,7 +61,7 @@ class Store:
             found += page.tables
             token = page.page_token
             if not token:
-                return sorted(found)
+                return sorted(name for name in found if disk.finished(self.folder, name))
 
     def _table(self, name: str, schema: pa.Schema | None = None) -> Any:
         table = self._open.get(name)
@@ -87,13 +90,15 @@ class Store:
 
     def _append(self, name: str, rows: pa.Table) -> None:
         if rows.num_rows:
-            self._table(name, rows.schema).add(rows)
+            with disk.writing(self.folder):
+                self._table(name, rows.schema).add(rows)
 
     def _replace(self, name: str, rows: pa.Table) -> None:
         for left in reversed(range(REPLACE_TRIES)):
             mode = "overwrite" if name in self.names() else "create"
             try:
-                self._open[name] = self._db.create_table(name, data=rows, mode=mode)
+                with disk.writing(self.folder):
+                    self._open[name] = self._db.create_table(name, data=rows, mode=mode)
                 return
             except (RuntimeError, ValueError) as error:  # lance has no class of its own for it
                 if not left or not _OVERTAKEN.search(str(error)):
@@ -103,7 +108,10 @@ class Store:
     def compact(self) -> None:
         """Merge small fragments and drop versions older than seven days."""
         for name in self.names():
-            self._table(name).optimize(cleanup_older_than=_KEEP)
+            table = self._table(name)
+            if table.stats()["fragment_stats"]["num_fragments"] not in range(2, COMPACT_AT):
+                with disk.writing(self.folder):
+                    table.optimize(cleanup_older_than=_KEEP)
 
     # ---- images, locations, items
 
@@ -119,6 +127,16 @@ class Store:
         """Append items with their thumbnails (JPEG bytes)."""
         self._append("items", tables.items(items, thumbnails))
 
+    def add_records(self, rows: Iterable[Mapping[str, str]]) -> None:
+        """Append imported records; the newest row of an image and record id counts."""
+        self._append("records", tables.records(rows))
+
+    def take(self, name: str, offsets: Sequence[int], columns: Sequence[str]) -> pa.Table:
+        """Return the rows at `offsets`, which count as `read` orders them; not in their order."""
+        if not offsets:
+            return tables.SCHEMAS[name].empty_table().select(list(columns))
+        return self._table(name).take_offsets(list(offsets)).select(list(columns)).to_arrow()
+
     def ids(self, name: str, column: str) -> set[str]:
         """Return the ids in one column of a table."""
         return set(self.read(name, [column])[column].to_pylist())
@@ -130,6 +148,14 @@ class Store:
             newest[location.path] = location
         return [newest[path] for path in sorted(newest)]
 
+    def places(self) -> dict[str, list[str]]:
+        """Return where each image was met and should still be, by image id: `Location.path`."""
+        found: dict[str, list[str]] = {}
+        for location in self.locations():
+            if location.image_id is not None and location.status == "ok":
+                found.setdefault(location.image_id, []).append(location.path)
+        return found
+
     def item_ids(self) -> Ids:
         """Return all item ids, sorted."""
         return np.array(sorted(self.ids("items", "item_id")), dtype=np.str_)
@@ -139,8 +165,7 @@ class Store:
         offsets = self._item_offsets(item_ids)
         if not offsets:
             return {}
-        rows = self._table("items").take_offsets(offsets).select(["item_id", "thumbnail"])
-        found = rows.to_arrow()
+        found = self.take("items", offsets, ["item_id", "thumbnail"])
         return dict(zip(found["item_id"].to_pylist(), found["thumbnail"].to_pylist(), strict=True))
 
     def _item_offsets(self, item_ids: Sequence[str]) -> list[int]:

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -43,6 +43,7 @@ SCHEMAS: dict[str, pa.Schema] = {
             "image_id": _STRING,
             "error": _STRING,
             "source": _STRING,
+            "url": _STRING,
         }
     ),
     "items": pa.schema(
@@ -57,6 +58,15 @@ SCHEMAS: dict[str, pa.Schema] = {
             "confidence": pa.float32(),
             "track_id": _STRING,
             "thumbnail": pa.large_binary(),
+        }
+    ),
+    "records": pa.schema(
+        {
+            "image_id": _STRING,
+            "path": _STRING,  # of the location it came with, for people
+            "record_id": _STRING,
+            "record": _STRING,  # JSON text
+            "made_at": _STRING,
         }
     ),
     "atlases": pa.schema(
@@ -136,6 +146,12 @@ def items(rows: Iterable[Item], thumbnails: Iterable[bytes]) -> pa.Table:
             {**row.__dict__, "x1": x1, "y1": y1, "x2": x2, "y2": y2, "thumbnail": thumbnail}
         )
     return pa.Table.from_pylist(records, schema=SCHEMAS["items"])
+
+
+def records(rows: Iterable[Mapping[str, str]]) -> pa.Table:
+    """Return imported records as rows: image_id, path, record_id, record, made_at."""
+    kept = [{**row, "path": printable(row["path"])} for row in rows]
+    return pa.Table.from_pylist(kept, schema=SCHEMAS["records"])
 
 
 def vectors(item_ids: Sequence[str], rows: Float32, metadata: dict[str, str]) -> pa.Table:

@@ -6,12 +6,13 @@ import streamlit as st
 
 from curation.app import state
 from curation.app.components import frame
-from curation.app.views import export, labels, map, welcome
+from curation.app.views import export, files, labels, map, welcome
 from embeddings.errors import CurationError
 
 PAGES = (
     (map.page, "Map", "map", ":material/bubble_chart:"),
     (labels.page, "Labels", "labels", ":material/label:"),
+    (files.page, "Files", "files", ":material/folder_open:"),
     (export.page, "Export", "export", ":material/download:"),
 )
 

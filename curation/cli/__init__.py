@@ -27,6 +27,7 @@ for command in (
     make.add,
     make.relocate,
     show.list_datasets,
+    show.files,
     serve.serve,
     decide.label,
     decide.flag,

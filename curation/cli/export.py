@@ -9,7 +9,7 @@ from curation.cli.output import as_json, dataset, show, with_bars
 
 @click.command()
 @dataset
-@click.option("--as", "format", required=True, help="csv, parquet or imagefolder.")
+@click.option("--as", "format", required=True, help="csv, parquet, imagefolder, urls or cortex.")
 @click.option("--to", required=True, type=click.Path(path_type=Path), help="Folder to write.")
 @click.option("--overwrite", is_flag=True, help="Replace the folder when it is there.")
 @as_json

@@ -43,14 +43,14 @@ def demo(encoder: str, port: int, no_browser: bool, no_serve: bool, as_json: boo
         refuse_used(port)  # now, not after a minute of building
     folder = _sample()
     options = {"encoder": encoder, "metadata": (folder / "labels.csv",)}
-    report = _build(DEMO, [folder], options)
+    report = _build(DEMO, [str(folder)], options)
     show(asdict(report), _summary(report), as_json)
     if not no_serve:
         open_app(DEMO, port, browser=not no_browser)
 
 
 @click.command()
-@click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("sources", nargs=-1, required=True)
 @click.option("-d", "--dataset", "name", required=True, help="Name of the dataset.")
 @click.option(
     "--encoder",
@@ -77,7 +77,7 @@ def demo(encoder: str, port: int, no_browser: bool, no_serve: bool, as_json: boo
 @_device
 @as_json
 def build(
-    sources: tuple[Path, ...], name: str, encoder: str | None, as_json: bool, **options: Any
+    sources: tuple[str, ...], name: str, encoder: str | None, as_json: bool, **options: Any
 ) -> None:
     """Scan, decode, encode, lay out and cluster the images below SOURCES.
 
@@ -90,7 +90,7 @@ def build(
 
 
 @click.command()
-@click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("sources", nargs=-1, required=True)
 @click.option("-d", "--dataset", "name", required=True, help="Name of the dataset.")
 @click.option("--encoder", default="", help="Only when the encoder's own file has moved.")
 @_metadata
@@ -98,7 +98,7 @@ def build(
 @click.option("--refit", is_flag=True, help="Fit the layout again from where everything stands.")
 @_device
 @as_json
-def add(sources: tuple[Path, ...], name: str, refit: bool, as_json: bool, **options: Any) -> None:
+def add(sources: tuple[str, ...], name: str, refit: bool, as_json: bool, **options: Any) -> None:
     """Bring new images onto the atlas that is there: nobody moves.
 
     Each stands at the median of its 15 nearest neighbours. Files that are gone are marked missing;
@@ -142,7 +142,7 @@ def _sample() -> Path:
         ) from error
 
 
-def _build(name: str, sources: list[Path], options: dict[str, Any]) -> "Report":
+def _build(name: str, sources: list[str], options: dict[str, Any]) -> "Report":
     from embeddings.build import Options
     from embeddings.build import build as run
 
@@ -173,8 +173,11 @@ def _summary(report: "Report") -> str:
         f"{timings['wall_seconds']:.1f} s on {report.device}, encoder {report.encoder}, "
         f"peak memory {timings['peak_memory_bytes'] / 2**20:,.0f} MiB",
     ]
+    if report.encoder_busy is not None:
+        lines.append(f"the encoder worked {report.encoder_busy:.0%} of the time from scan to store")
     if report.missing:
         lines.append(f"missing: {report.missing:,} files are gone; if they moved: curate relocate")
+    lines += [f"note: {note}" for note in report.notes]
     lines += [f"unreadable: {count:,} x {why}" for why, count in report.unreadable.items()]
     lines += [
         f"metadata {row['table']}: {row['rows']:,} rows, {row['unmatched']:,} met no image, "

@@ -48,17 +48,57 @@ def _describe(name: str) -> dict[str, Any]:
 
 
 @click.command()
+@click.option("-d", "--dataset", "name", help="Also a dataset's stages, files and last build.")
 @as_json
-def info(as_json: bool) -> None:
+def info(name: str | None, as_json: bool) -> None:
     """Show versions, device, registries and paths: what a bug report needs."""
-    from curation.about import about
+    from curation.about import about, about_dataset
 
     value = about()
+    if name is not None:
+        value["dataset"] = about_dataset(name)
     rows = [
         (key, inner if not isinstance(inner, dict) else _line(inner))
         for key, inner in value.items()
+        if key != "dataset"
     ]
-    show(value, "\n".join(f"{key:<16}{inner}" for key, inner in rows), as_json)
+    lines = [f"{key:<16}{inner}" for key, inner in rows]
+    lines += [f"{key:<16}{inner}" for key, inner in _dataset_rows(value.get("dataset"))]
+    show(value, "\n".join(lines), as_json)
+
+
+def _dataset_rows(value: dict[str, Any] | None) -> list[tuple[str, str]]:
+    if value is None:
+        return []
+    stages = ", ".join(
+        f"{stage} {done:,} of {total:,}" for stage, (done, total) in value["stages"].items()
+    )
+    counts = ", ".join(f"{key} {inner:,}" for key, inner in value["files"].items())
+    rows = [("dataset", value["name"]), ("stages", stages), ("files", counts)]
+    rows += [("unreadable", f"{n:,} x {why}") for why, n in value["unreadable"].items()]
+    build = value["last_build"]
+    if build is not None:
+        rows.append(("last build", f"{build['made_at']} on {build['device']}{_busy(build)}"))
+    return rows
+
+
+def _busy(build: dict[str, Any]) -> str:
+    share = build.get("encoder_busy")
+    return "" if share is None else f", encoder busy {share:.0%} of scan to store"
+
+
+@click.command()
+@dataset
+@click.option("--status", default="unreadable", show_default=True, help="ok, unreadable, missing.")
+@as_json
+def files(name: str, status: str, as_json: bool) -> None:
+    """List the files a dataset was fed that are unreadable (with the reason), missing, or ok."""
+    from curation import intake
+    from curation.workspace import Workspace
+
+    rows = [intake.shown(row) for row in intake.files(Workspace(name), status)]
+    lines = [f"{row['file']}\t{row['reason']}".rstrip() for row in rows]
+    show({"status": status, "files": rows}, "\n".join(lines) or f"no {status} files", as_json)
 
 
 def _line(value: dict[str, Any]) -> str:

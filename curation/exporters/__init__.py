@@ -1,7 +1,7 @@
 """Ways out: write the items and their labels in a format that other programs read."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -20,7 +20,16 @@ Progress = Callable[[int, int], None]  # told how many rows of how many are writ
 
 COLUMNS = (
     *("item_id", "image_id", "sha256", "path", "width", "height", "x1", "y1", "x2", "y2"),
-    *("class_name", "confidence", "category", "instance", "flags", "labelled_by", "labelled_at"),
+    *(
+        "url",
+        "class_name",
+        "confidence",
+        "category",
+        "instance",
+        "flags",
+        "labelled_by",
+        "labelled_at",
+    ),
     *("cluster", "membership", "outlier_score", "x", "y"),
 )
 
@@ -32,12 +41,13 @@ class ExportRows:
     `columns` has at least the columns `COLUMNS` (x1 to y2 null for whole images, `flags` a list of
     strings) and the metadata fields as ``field.<name>``; `manifest` says where the rows come from;
     ``read_image(row)`` returns the bytes of a row's source file, CurationError if it vanished or
-    changed.
+    changed; ``cortex_records(image_ids)`` yields the Cortex record of each image.
     """
 
     columns: "pa.Table"
     manifest: dict[str, Any]
     read_image: Callable[[int], bytes]
+    cortex_records: Callable[[Iterable[str]], Iterator[dict[str, Any]]]
 
     def __post_init__(self) -> None:
         missing = [name for name in COLUMNS if name not in self.columns.column_names]

@@ -18,9 +18,15 @@ _declared: list[Any] = []  # a torch Library undeclares its operators when it is
 
 def import_open_clip() -> ModuleType:
     """Import open_clip, with torchvision made importable first; safe from several threads."""
+    import_torchvision()
+    with _lock:
+        return importlib.import_module("open_clip")
+
+
+def import_torchvision() -> None:
+    """Import torchvision, without its operators where it does not fit torch; thread-safe."""
     with _lock:
         _import_torchvision()
-        return importlib.import_module("open_clip")
 
 
 def _import_torchvision() -> None:

@@ -49,6 +49,7 @@ def row(path: Path, label: str | None = None, **more: Any) -> Row:
         "image_id": digest[:32],
         "sha256": digest,
         "path": str(path),
+        "url": f"https://example.org/{path.name}",
         "width": 32,
         "height": 24,
         "category": label,
@@ -74,7 +75,10 @@ def table(rows: list[Row]) -> ExportRows:
         for name in (*COLUMNS, *fields)
     }
     return ExportRows(
-        pa.table(columns), MANIFEST_OF_ROWS, lambda number: Path(rows[number]["path"]).read_bytes()
+        pa.table(columns),
+        MANIFEST_OF_ROWS,
+        lambda number: Path(rows[number]["path"]).read_bytes(),
+        lambda image_ids: ({"_id": image_id} for image_id in image_ids),
     )
 
 
@@ -289,9 +293,9 @@ def test_a_changed_export_is_noticed(
 
 def test_rows_out_of_order_are_refused(rows: ExportRows) -> None:
     with pytest.raises(ValueError, match="sorted by item_id"):
-        ExportRows(rows.columns.take([1, 0]), {}, rows.read_image)
+        ExportRows(rows.columns.take([1, 0]), {}, rows.read_image, rows.cortex_records)
     with pytest.raises(ValueError, match="columns must hold flags"):
-        ExportRows(rows.columns.drop_columns(["flags"]), {}, rows.read_image)
+        ExportRows(rows.columns.drop_columns(["flags"]), {}, rows.read_image, rows.cortex_records)
 
 
 # -- csv and parquet ---------------------------------------------------------------------------
@@ -349,7 +353,9 @@ def test_csv_writes_nested_fields_as_json(photos: Path, tmp_path: Path) -> None:
     rows = table([row(photograph(photos / "1.png", 1))])
     nested = pa.array([{"näme": "x", "sizes": [1, 2]}])
     columns = rows.columns.append_column("field.nested", nested)
-    to = export("csv", ExportRows(columns, {}, rows.read_image), tmp_path / "out")
+    to = export(
+        "csv", ExportRows(columns, {}, rows.read_image, rows.cortex_records), tmp_path / "out"
+    )
     read = next(stdlib_csv.DictReader((to / "items.csv").open(encoding="utf-8")))
     assert json.loads(read["field.nested"]) == {"näme": "x", "sizes": [1, 2]}
 

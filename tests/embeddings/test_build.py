@@ -22,7 +22,8 @@ from embeddings import dataset as datasets
 from embeddings import encoders
 from embeddings.build import Options, build, building
 from embeddings.errors import CurationError
-from embeddings.ingest import Ingest, ordered, scan, workers
+from embeddings.files import find
+from embeddings.ingest import Ingest, ordered, workers
 from embeddings.samples import scenes
 from embeddings.stages import Timings, silent
 from embeddings.store import Store
@@ -221,7 +222,8 @@ def test_a_folder_of_unreadable_files_says_why(tmp_path: Path, home: Path) -> No
 def test_a_dataset_of_a_newer_version_is_refused(truth: Path, home: Path) -> None:
     build("scenes", [truth], QUICK)
     card = home / "scenes" / "dataset.json"
-    card.write_text(card.read_text().replace('"schema_version": 1', '"schema_version": 999'))
+    value = json.loads(card.read_text())
+    card.write_text(json.dumps({**value, "schema_version": 999}))
     before = card.read_bytes()
     with pytest.raises(CurationError, match="newer version.*upgrade"):
         build("scenes", [truth], QUICK)
@@ -266,7 +268,7 @@ def test_a_second_encoder_adds_a_space_and_leaves_the_first_alone(truth: Path) -
 
     timings = Timings()
     ingest = Ingest(store, Mean(), timings, progress=silent)
-    result = ingest.run(scan([truth], timings, silent))
+    result = ingest.run(list(find(truth)))
     assert (result.new_images, result.new_vectors) == (0, len(before))
     assert store.vectors("mean").rows.shape == (len(before), 12)
     assert np.array_equal(store.vectors("builtin").rows, before.rows)
@@ -296,7 +298,7 @@ def test_decoding_goes_on_while_the_encoder_works(truth: Path, tmp_path: Path) -
             return inner.describe()
 
     timings = Timings()
-    candidates = scan([truth], timings, silent)[: 8 * 3 + 2]
+    candidates = list(find(truth))[: 8 * 3 + 2]
     Ingest(Store(tmp_path / "tables"), Waiting(), timings, progress=silent).run(candidates)
     assert len(seen) >= 3 and all(seen)
 
@@ -313,7 +315,7 @@ def test_no_pixels_are_kept_while_rows_wait_to_be_written(tmp_path: Path) -> Non
             most.append(sum(each.size == (side, side) for each in held))
 
     store, timings = Store(tmp_path / "tables"), Timings()
-    candidates = scan([tmp_path], timings, silent)
+    candidates = list(find(tmp_path))
     Ingest(store, encoders.load("builtin"), timings, progress=look).run(candidates)
     assert store.count("images") == len(candidates) == 120
     assert max(most) <= 4 * workers()

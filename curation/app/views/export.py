@@ -11,6 +11,8 @@ from curation.workspace import Workspace
 ABOUT = {
     "csv": "One row an item: ids, paths, labels, flags, cluster and metadata, as text.",
     "parquet": "The same columns, typed, for pandas, DuckDB or a training script.",
+    "urls": "The URLs the images came from, with labels; for curate build or img2dataset.",
+    "cortex": "One Cortex record an image, as a page of JSON.",
     "imagefolder": "The labelled images copied into a folder a category; excluded ones stay out.",
 }
 
