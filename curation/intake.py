@@ -28,7 +28,10 @@ class Reason:
 
 @dataclass(frozen=True)
 class Intake:
-    """The files a dataset was fed. `duplicates` are files whose bytes another file has too."""
+    """The files a dataset was fed.
+
+    `images` counts those of missing files too; `duplicates` are files whose bytes another file has.
+    """
 
     files: int
     images: int
@@ -87,7 +90,7 @@ def _intake(tables: Path, built: int) -> Intake:
     ok = [row.image_id for row in rows if row.status == "ok"]
     return Intake(
         files=len(rows),
-        images=len(set(ok)),
+        images=len({row.image_id for row in rows if row.image_id is not None}),
         duplicates=len(ok) - len(set(ok)),
         missing=tuple(row for row in rows if row.status == "missing"),
         unreadable=tuple(Reason(reason, tuple(found)) for reason, found in ordered),

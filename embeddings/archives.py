@@ -70,8 +70,9 @@ class Member:
             raise UnreadableImage(entry.why)
         if not entry.size:
             raise UnreadableImage("empty file (0 bytes)")
-        if max(entry.size, entry.packed) > files.MAX_BYTES:
-            limit = f"{entry.size:,} bytes; at most {files.MAX_BYTES:,}"
+        length = max(entry.size, entry.packed)
+        if length > files.MAX_BYTES:
+            limit = f"{length:,} bytes; at most {files.MAX_BYTES:,}"
             raise UnreadableImage(f"too many bytes for a photograph ({limit})")
         if entry.size > max(SWOLLEN, unpack.MOST_TIMES * entry.packed):
             raise UnreadableImage(BOMB)

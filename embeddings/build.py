@@ -34,9 +34,9 @@ LIBRARIES = ("umap-learn", "hdbscan", "scikit-learn", "numpy", "numba", "torch")
 class Options:
     """What a build is asked for. `neighbours` is k of the k-NN graph, `seed` decides chance.
 
-    No `encoder` means the vectors that the sources bring, else `encoders.DEFAULT`. `decode` is
-    ``"cpu"``, or ``"nvjpeg"`` to decode JPEGs on the GPU. `given` is what the sources bring of the
-    atlas: `run` fills it in.
+    No `encoder` means the vectors that the sources bring, else `encoders.DEFAULT`; `brought` is
+    what they bring of the atlas, and `run` fills it in. `decode` is ``"cpu"``, or ``"nvjpeg"`` to
+    decode JPEGs on the GPU.
     """
 
     encoder: str = ""
@@ -50,7 +50,7 @@ class Options:
     metadata: tuple[Path, ...] = ()
     limits: Limits = field(default_factory=Limits)
     decode: str = "cpu"
-    given: given.Places | None = None
+    brought: given.Places | None = None
 
 
 Placer = Callable[[Store, str, Options, Timings, Progress], Atlas]
@@ -160,9 +160,9 @@ def run(
             raise CurationError(_all_unreadable(result))
         ingest.mark_missing(found)
         joined = _join_metadata(store, tables, result)
-        options = replace(options, given=given.places(found, store))
+        options = replace(options, brought=given.places(found, store))
         atlas = place(store, ingest.space, options, timings, progress)
-        found.notes += given.notes(options.given, atlas)
+        found.notes += given.notes(options.brought, atlas)
         store.compact()
         report = _report(dataset, store, encoder, ingest, found, joined, atlas, timings)
         write_json(dataset.path / REPORT, asdict(report))
@@ -196,7 +196,7 @@ def lay_out(
         "encoder": vectors.encoder,
         "revision": REVISION,
         "libraries": {library: installed(library) for library in LIBRARIES},
-        **(options.given.params if options.given else {}),
+        **(options.brought.params if options.brought else {}),
     }
     key = json.dumps([digest, space, params], sort_keys=True)
     version = hashlib.sha256(key.encode()).hexdigest()[:16]
@@ -207,14 +207,14 @@ def lay_out(
     graph = stored_graph(store, space, vectors, options, timings, progress)
     progress("project", 0, len(vectors))
     with timings.stage("project", items=len(vectors)):
-        xy = given.layout(options.given, vectors)
+        xy = given.layout(options.brought, vectors)
         if xy is None:
             xy = project.project(
                 options.layout, vectors, graph, dims=options.dims, random_state=options.seed
             )
     progress("project", len(vectors), len(vectors))
     with timings.stage("cluster", items=len(vectors)):
-        found, membership = given.clusters(options.given, vectors) or clusters.cluster(
+        found, membership = given.clusters(options.brought, vectors) or clusters.cluster(
             options.cluster, xy, random_state=options.seed
         )
     progress("cluster", len(vectors), len(vectors))

@@ -32,11 +32,11 @@ _OS_ERROR = re.compile(r"\(os error (\d+)\)")  # lance gives the number in its t
 def need(n_new: int, dim: int, *, known: int = 0, neighbours: int = 30) -> int:
     """Return about how many bytes a run writes that brings `n_new` images of `dim` dimensions.
 
-    `known` is how many the dataset has: tables below a million rows are compacted whole.
+    `known` is how many images the dataset has: the k-NN graph, the atlas and the fields are
+    written anew for all of them.
     """
-    row = IMAGE + ITEM + LOCATION + ID + 2 * dim
     whole = (n_new + known) * (ID + 8 * neighbours + ATLAS + OTHER)
-    return n_new * row * COPIES + (known * row if n_new else 0) + whole
+    return n_new * _row(dim) * COPIES + whole
 
 
 def check(
@@ -64,8 +64,14 @@ def check(
             f"about {size(wanted)} are needed in {folder}, {size(free)} are free; free some space "
             "or set CURATE_HOME to a larger disk"
         )
-    tight = "; that is tight, the disk may fill up" if wanted > TIGHT * free else ""
+    # now and then what is known is compacted along: no reason to refuse one image, but to warn
+    most = wanted + (known * _row(dim) if n_new else 0)
+    tight = "; that is tight, the disk may fill up" if most > TIGHT * free else ""
     return f"needs about {size(wanted)} of {size(free)} free{tight}"
+
+
+def _row(dim: int) -> int:
+    return IMAGE + ITEM + LOCATION + ID + 2 * dim
 
 
 def size(count: int) -> str:

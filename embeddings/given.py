@@ -90,7 +90,7 @@ def _name(roots: Sequence[str], wanted: str) -> str:
         others = [other for other in said.values() if other not in (None, name)]
         if others or not name:
             raise CurationError(
-                f"{_listed(roots)} says that its vectors are of {others or names}, not of {name!r}; "
+                f"{_listed(roots)} says that its vectors are of {others or names}, not {name!r}; "
                 "vectors of two models do not mix"
             )
         return name
@@ -338,14 +338,14 @@ def notes(given: Places | None, atlas: Atlas) -> list[str]:
     """Return what the curator should know of the places and clusters that were brought."""
     if given is None:
         return []
-    placed, clustered = int(given.placed.sum()), int(given.clustered.sum())
-    counts = [f"places of {placed:,}"] * bool(placed) + [f"clusters of {clustered:,}"] * bool(
-        clustered
-    )
-    what = f"{given.origin} brings {' and '.join(counts)} of {len(atlas):,} images"
-    if atlas.params.get("given") == given.params["given"]:
-        return [f"{what}: they stand as given; the others go with their nearest neighbours"]
-    return [
-        f"{what}, which are not used: adding moves nobody, and new images stand among their "
-        "neighbours; curate build with all your tables uses them"
-    ]
+    counts = {"places": int(given.placed.sum()), "clusters": int(given.clustered.sum())}
+    told = " and ".join(f"{what} of {count:,}" for what, count in counts.items() if count)
+    what = f"{given.origin} brings {told} of {len(atlas):,} images"
+    if atlas.params.get("given") != given.params["given"]:
+        return [
+            f"{what}, which are not used: adding moves nobody, and new images stand among their "
+            "neighbours; curate build with all your tables uses them"
+        ]
+    if all(count in (0, len(atlas)) for count in counts.values()):
+        return [f"{what}: they are used as they are"]
+    return [f"{what}: they are used as they are, and the others go with their nearest neighbours"]

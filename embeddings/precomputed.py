@@ -1,10 +1,10 @@
 """Tables (.parquet, .csv, .tsv) and .npz files of vectors, places and clusters made elsewhere."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +27,7 @@ BATCH = 8192  # rows unpacked at a time
 _NOISE_NAMES = ("noise", "-1")
 _WHOLE = re.compile(r"-?\d{1,18}", re.ASCII)
 
+T = TypeVar("T")
 Float64 = npt.NDArray[np.float64]
 
 
@@ -127,7 +128,7 @@ def read(path: Path) -> Precomputed:
     return _damage_told(path, _read)
 
 
-def _damage_told(path: Path, work: Any) -> Any:
+def _damage_told(path: Path, work: Callable[[Path], T]) -> T:
     try:
         return work(path)
     except (pa.ArrowException, OSError, ValueError, OverflowError, MemoryError) as error:
@@ -238,35 +239,40 @@ def _numbers(
     """Return columns as one matrix (n, d), NaN where a row has none; a copy only where needed."""
     if not columns:
         return None
-    for name in columns:
-        kind = file.schema.field(name).type
-        if not (
-            _is_number(kind) or (_is_list(kind) and len(columns) == 1) or pa.types.is_null(kind)
-        ):
-            raise CurationError(
-                f"{file.path.name}: the column {name!r} must hold numbers, got {kind}; save "
-                f"{what} as lists of numbers in Parquet, or a column a number"
-            )
+    _refuse_words(file, columns, what)
     rows: npt.NDArray[Any] | None = None
     at = 0
     for batch in file.batches(columns):
         part = _part(file.path, batch, what)
-        if part.shape[1] == 0:
-            at += len(part)
-            continue
-        if rows is None:
+        if rows is None and part.shape[1]:
             _refuse_giant(file, part.shape[1], dtype, what)
             if len(part) == file.rows and part.dtype == dtype:
                 return part
             rows = np.full((file.rows, part.shape[1]), np.nan, dtype)
-        if part.shape[1] != rows.shape[1]:
-            _refuse_ragged(file.path, what, rows.shape[1], part.shape[1])
-        with np.errstate(over="ignore"):
-            rows[at : at + len(part)] = part
+        if rows is not None and part.shape[1]:
+            _fill(file.path, rows[at : at + len(part)], part, what)
         at += len(part)
     if rows is None:
         raise CurationError(f"{file.path.name}: its {what} are all empty; fill {columns[0]!r}")
     return rows
+
+
+def _fill(path: Path, rows: npt.NDArray[Any], part: npt.NDArray[Any], what: str) -> None:
+    if part.shape[1] != rows.shape[1]:
+        _refuse_ragged(path, what, rows.shape[1], part.shape[1])
+    with np.errstate(over="ignore"):  # what is too big for float32 becomes infinite: not sound
+        rows[:] = part
+
+
+def _refuse_words(file: _File, columns: tuple[str, ...], what: str) -> None:
+    for name in columns:
+        kind = file.schema.field(name).type
+        numeric = _is_number(kind) or pa.types.is_null(kind)
+        if not numeric and not (_is_list(kind) and len(columns) == 1):
+            raise CurationError(
+                f"{file.path.name}: the column {name!r} must hold numbers, got {kind}; save "
+                f"{what} as lists of numbers in Parquet, or a column a number"
+            )
 
 
 def _refuse_giant(file: _File, width: int, dtype: np.dtype[Any], what: str) -> None:
@@ -329,7 +335,7 @@ def _checked_places(path: Path, places: Float64) -> Float64:
         raise CurationError(
             f"{path.name}: places must have 2 or 3 numbers, got {places.shape[1]:,}"
         )
-    usable = (np.abs(places) <= FARTHEST).all(axis=1)  # NaN is not
+    usable = np.asarray((np.abs(places) <= FARTHEST).all(axis=1))  # NaN is not
     if not usable.any():
         raise CurationError(
             f"{path.name}: none of its {len(places):,} places can be used: "

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from curation.cli.output import Bars
     from embeddings.build import Report
+    from embeddings.downloads import Limits
 
 DEMO = "digits"
 
@@ -25,6 +26,12 @@ _metadata = click.option(
     help="CSV or Parquet table joined to the images by path or hash; may be given again.",
 )
 _batch = click.option("--batch", help="Name of this delivery, kept with every new image.")
+_decode = click.option(
+    "--decode", default="cpu", show_default=True, help="cpu, or nvjpeg: JPEGs on the GPU."
+)
+_private = click.option(
+    "--private", is_flag=True, help="Let URLs lead into your own network, which is refused else."
+)
 _device = click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 
 
@@ -75,17 +82,26 @@ def demo(encoder: str, port: int, no_browser: bool, no_serve: bool, as_json: boo
     help="Same seed, same atlas.",
 )
 @_device
+@_decode
+@_private
 @as_json
 def build(
-    sources: tuple[str, ...], name: str, encoder: str | None, as_json: bool, **options: Any
+    sources: tuple[str, ...],
+    name: str,
+    encoder: str | None,
+    private: bool,
+    as_json: bool,
+    **options: Any,
 ) -> None:
-    """Scan, decode, encode, lay out and cluster the images below SOURCES.
+    """Scan, decode, encode, lay out and cluster the images of SOURCES.
 
-    Run it again after a stop, or over a grown folder: only what is missing is computed.
+    A source is a folder, an image, a glob, an archive, a URL or a list of them, what img2dataset
+    wrote, Cortex records, or a table that brings vectors (docs/sources.md). Run it again after a
+    stop, or over a grown folder: only what is missing is computed.
     """
     if encoder is not None:
         options["encoder"] = encoder
-    report = _build(name, list(sources), options)
+    report = _build(name, list(sources), {**options, "limits": _limits(private)})
     show(asdict(report), _summary(report), as_json)
 
 
@@ -97,8 +113,12 @@ def build(
 @_batch
 @click.option("--refit", is_flag=True, help="Fit the layout again from where everything stands.")
 @_device
+@_decode
+@_private
 @as_json
-def add(sources: tuple[str, ...], name: str, refit: bool, as_json: bool, **options: Any) -> None:
+def add(
+    sources: tuple[str, ...], name: str, refit: bool, private: bool, as_json: bool, **options: Any
+) -> None:
     """Bring new images onto the atlas that is there: nobody moves.
 
     Each stands at the median of its 15 nearest neighbours. Files that are gone are marked missing;
@@ -107,6 +127,7 @@ def add(sources: tuple[str, ...], name: str, refit: bool, as_json: bool, **optio
     from embeddings.add import add as grow
     from embeddings.build import Options
 
+    options["limits"] = _limits(private)
     report = _kept(
         name, lambda bars: grow(name, sources, Options(**options), anew=refit, progress=bars)
     )
@@ -127,6 +148,12 @@ def relocate(old: Path, new: Path, name: str, as_json: bool) -> None:
     lines += [f"not there: {path}" for path in found.absent[:10]]
     lines += [f"another file is there: {path}" for path in found.changed[:10]]
     show(asdict(found), "\n".join(lines), as_json)
+
+
+def _limits(private: bool) -> "Limits":
+    from embeddings.downloads import Limits
+
+    return Limits(private=private)
 
 
 def _sample() -> Path:
@@ -168,7 +195,8 @@ def _summary(report: "Report") -> str:
     ]
     lines = [
         table(rows, ("stage", "items", "seconds", "items/s")),
-        f"{report.images:,} images in {report.dataset!r} ({report.new_images:,} new), "
+        f"{report.images:,} images in {report.dataset!r} ({report.new_images:,} new, "
+        f"{report.duplicates:,} files had bytes known already), "
         f"{report.clusters} clusters, {report.noise:,} in none; atlas {report.atlas_version}",
         f"{timings['wall_seconds']:.1f} s on {report.device}, encoder {report.encoder}, "
         f"peak memory {timings['peak_memory_bytes'] / 2**20:,.0f} MiB",

@@ -26,7 +26,7 @@ from embeddings.sources import Context
 if TYPE_CHECKING:
     from embeddings.downloads import Downloaded
 
-RANK = 30
+RANK = 5  # before archives: an .npz is a zip
 CLUSTER_NAME = "cluster_name"  # the field of an image whose cluster has a name
 CHUNK = 10_000  # rows whose downloads run beside each other
 # formats.worth_retrying: the image's own bytes do not change when its row is put right
@@ -98,7 +98,8 @@ class _Finder:
     def notes(self) -> Iterator[str]:
         """Yield what the curator should know of the file as a whole."""
         if self.contradicting:
-            yield f"{self.contradicting:,} rows contradict another about the same image: first counts"
+            count = f"{self.contradicting:,}"
+            yield f"{count} rows contradict another about the same image; the first counts"
         if self.own.unused:
             names = ", ".join(self.own.unused)[:200]
             yield f"not kept, being no text and no numbers: {names}"

@@ -10,7 +10,7 @@ import pytest
 
 HEAVY = {
     "torch", "torchvision", "open_clip", "umap", "numba", "hdbscan", "sklearn", "streamlit",
-    "lancedb", "cv2", "onnxruntime", "plotly",
+    "lancedb", "cv2", "onnxruntime", "plotly", "aiohttp",
 }  # fmt: skip
 MAY_KNOW_STREAMLIT = ("curation.app", "curation.server", "curation.viewer.component")
 NOT_IN_A_PAGE = {"numpy", "lancedb", "pyarrow", "os", "io", "sqlite3", "shutil"}

@@ -98,6 +98,9 @@ def _last_build(report: dict[str, Any] | None) -> None:
         f"{report['device']} · encoder {report['encoder']} · "
         f"peak memory {timings['peak_memory_bytes'] / 2**20:,.0f} MiB"
     )
+    busy = report.get("encoder_busy")
+    if busy is not None:
+        st.progress(min(busy, 1.0), f"The encoder worked {busy:.0%} of scan to store")
     for note in report.get("notes", []):
         st.info(note)
     st.dataframe(
@@ -109,6 +112,7 @@ def _last_build(report: dict[str, Any] | None) -> None:
                 "items/s": row["items_per_second"],
             }
             for stage, row in timings["stages"].items()
+            if row["items"]
         ],
         hide_index=True,
         column_config=STAGE_COLUMNS,
