@@ -13,7 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from embeddings import archives, files, packed
+from embeddings import archives, files
+from embeddings.archives import packed
 from embeddings.errors import CurationError
 from embeddings.files import Brought, Candidate
 from embeddings.formats import UnreadableImage

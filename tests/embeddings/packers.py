@@ -7,7 +7,8 @@ import zipfile
 import numpy as np
 import PIL.Image
 
-from embeddings import archives, packed
+from embeddings import archives
+from embeddings.archives import packed
 from embeddings.downloads import Limits
 from embeddings.formats import UnreadableImage
 from embeddings.sources import Context

@@ -80,6 +80,14 @@ def test_a_side_file_speaks_for_its_own_group_only(tmp_path, heard):
     assert captions == ["one", None, "three", "three", None]
 
 
+@pytest.mark.parametrize("order", [("json", "txt"), ("txt", "json")])
+def test_a_caption_of_its_own_counts_before_the_one_in_the_json(tmp_path, heard, order):
+    said = {"json": b'{"caption": "in the JSON"}', "txt": b"its own"}
+    content = [("a.jpg", jpeg(1)), *((f"a.{kind}", said[kind]) for kind in order)]
+    (only,) = found(tar(tmp_path / "a.tar", content), heard)
+    assert only.brought.fields == {"caption": "its own"}
+
+
 def test_side_files_that_say_nothing_are_noted_and_the_image_is_taken(tmp_path, heard):
     bad = [b"[1]", b"{", b"\xff\xfe", b"[" * 100_000, b"9" * 5000]
     content = []

@@ -14,9 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from yarl import URL
 
-from embeddings import addresses
-from embeddings.addresses import is_public
-from embeddings.downloads import Limits, download
+from embeddings.downloads import Limits, download, network
+from embeddings.downloads.network import is_public
 from embeddings.errors import CurationError
 from embeddings.files import Candidate
 from embeddings.formats import UnreadableImage, reason_group
@@ -194,7 +193,7 @@ def test_however_a_url_or_a_redirect_is_spelled_it_is_one_result(
 
         patch.setattr(socket, "getaddrinfo", nobody)
         # nothing is allowed, so that not even a spelling of an address of the internet is asked
-        patch.setattr("embeddings.addresses.is_public", lambda _: False)
+        patch.setattr("embeddings.network.is_public", lambda _: False)
         results = list(download(spelled, tmp_path_factory.mktemp("odd"), STRICT))
     assert [got.url for got in results] == spelled
     assert all(got.error for got in results)
@@ -203,8 +202,8 @@ def test_however_a_url_or_a_redirect_is_spelled_it_is_one_result(
 @given(tail=ODD)
 def test_wherever_a_redirect_points_nothing_but_a_reason_comes_of_it(tail: str) -> None:
     try:
-        target = addresses._target(URL("http://example.org/a"), tail)
-    except addresses.Failure as failure:
+        target = network._target(URL("http://example.org/a"), tail)
+    except network.Failure as failure:
         assert failure.reason
     else:
         assert target.scheme in ("http", "https") and target.host and not target.user
