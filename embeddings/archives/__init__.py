@@ -1,7 +1,7 @@
 """Tar and zip archives, read where they lie: nothing is ever unpacked into a folder.
 
 Every member of a tar or zip is read at its offset, so that any thread may read any member in any
-order. A compressed tar has no such offsets and is unpacked first, see `embeddings.unpack`: that
+order. A compressed tar has no such offsets and is unpacked first, see `unpack`: that
 bounds the memory, and the disk by the two archives that are kept unpacked.
 """
 

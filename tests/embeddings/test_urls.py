@@ -193,7 +193,7 @@ def test_however_a_url_or_a_redirect_is_spelled_it_is_one_result(
 
         patch.setattr(socket, "getaddrinfo", nobody)
         # nothing is allowed, so that not even a spelling of an address of the internet is asked
-        patch.setattr("embeddings.network.is_public", lambda _: False)
+        patch.setattr("embeddings.downloads.network.is_public", lambda _: False)
         results = list(download(spelled, tmp_path_factory.mktemp("odd"), STRICT))
     assert [got.url for got in results] == spelled
     assert all(got.error for got in results)
