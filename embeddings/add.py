@@ -60,7 +60,9 @@ def add(
     def place(
         store: Store, space: str, options: Options, timings: Timings, progress: Progress
     ) -> Atlas:
-        return _place(store, base["version"], anew, options, timings, progress)
+        newest = store.atlas_runs()[-1]  # again, now that nobody else can add
+        version = newest["version"] if newest["space"] == base["space"] else base["version"]
+        return _place(store, version, anew, options, timings, progress)
 
     def check(encoder_id: str, found: Scan) -> None:
         if space_name(encoder_id) != base["space"]:

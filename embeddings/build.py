@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -24,6 +25,8 @@ from embeddings.originals import Originals
 from embeddings.schema import Atlas, Location, Neighbours, Vectors
 from embeddings.stages import Progress, Timings, silent
 from embeddings.store import Store, vectors_digest
+
+_log = logging.getLogger(__name__)
 
 REVISION = 1  # rises when our own code would give another atlas for the same input
 BIG_RUN = 10_000  # new files from which on the disk's room is said
@@ -293,6 +296,7 @@ def _room(
         )
         if new >= BIG_RUN or "tight" in note:
             found.notes.append(f"{new:,} new files: {note}")
+            _log.warning(found.notes[-1])  # at once: the report comes after hours
 
     return room
 

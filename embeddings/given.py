@@ -17,7 +17,7 @@ from embeddings.errors import CurationError
 from embeddings.files import Candidate
 from embeddings.grow import grow
 from embeddings.ingest import Scan
-from embeddings.precomputed import NONE
+from embeddings.precomputed import CLUSTER_NAME, NONE
 from embeddings.project import unit_box
 from embeddings.schema import (
     ID_LENGTH,
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 NO_VECTOR = "not readable yet: nothing brings a vector for it, and the space has no model"
 SAME = 0.9999  # cosine of a vector with itself after float16
+CHUNK = 4096  # vectors compared at a time
 _PREFIX = f"{KIND}:"
 
 Float64 = npt.NDArray[np.float64]
@@ -143,13 +144,7 @@ def _refuse_changed(
     if not first:
         return
     held = store.vectors(space)
-    at = rows_of(held.item_ids, np.array(list(first), np.str_))
-    unit = Given(space, held.rows.shape[1], "").encode
-    cosines = [
-        float(held.rows[row] @ unit(vector[None])[0])
-        for row, vector in zip(at, first.values(), strict=True)
-    ]
-    other = sum(cosine < SAME for cosine in cosines)
+    other = _differing(held, first)
     if other > len(first) // 2:
         raise CurationError(
             f"{_listed({bringing[0].root})} brings other vectors for {other:,} of {len(first):,} "
@@ -160,6 +155,19 @@ def _refuse_changed(
         found.notes.append(
             f"{other:,} images have other vectors now; those that {held.encoder} holds stay"
         )
+
+
+def _differing(held: Vectors, brought: dict[str, Float32]) -> int:
+    """Count the items whose vector points elsewhere than the one that the space holds."""
+    at = rows_of(held.item_ids, np.array(list(brought), np.str_))
+    unit = Given(held.encoder, held.rows.shape[1], "").encode
+    values = list(brought.values())
+    count = 0
+    for start in range(0, len(values), CHUNK):
+        rows = unit(np.stack(values[start : start + CHUNK]))
+        cosine = np.einsum("ij,ij->i", rows, held.rows[at[start : start + CHUNK]])
+        count += int((cosine < SAME).sum())
+    return count
 
 
 def _refuse_none(
@@ -257,7 +265,7 @@ def check(found: Scan, options: "Options", default: "Options") -> None:
                 "take those columns out"
             )
     roots = {one.root for one in clustered}
-    if len(roots) > 1 and any("cluster_name" in one.brought.fields for one in clustered):
+    if len(roots) > 1 and any(CLUSTER_NAME in one.brought.fields for one in clustered):
         raise CurationError(
             f"{_listed(sorted(roots))} bring clusters by name, and each numbers them by itself: "
             "put them into one table"

@@ -22,8 +22,10 @@ MOST_NUMBERS = 65_536  # in one vector
 MOST_BYTES = npz.MOST_BYTES
 MOST_CLUSTER = 99_999  # a number above is a name: a date, say
 FARTHEST = 1e30  # of a place: float32's squares end at 1e38
+CLUSTER_NAME = "cluster_name"  # the field of an image whose cluster has a name
 NONE = -2  # no cluster was brought; -1 is noise
-BATCH = 8192  # rows unpacked at a time
+BATCH = 4096  # rows unpacked at a time
+BUFFER = 1 << 18  # bytes read ahead of one column: else all of it in a row group
 _NOISE_NAMES = ("noise", "-1")
 _WHOLE = re.compile(r"-?\d{1,18}", re.ASCII)
 
@@ -63,7 +65,7 @@ class _File:
 
         self.path = path
         if path.suffix.lower() == ".parquet":
-            self.parquet = pyarrow.parquet.ParquetFile(path)
+            self.parquet = pyarrow.parquet.ParquetFile(path, buffer_size=BUFFER, pre_buffer=False)
             self.schema, self.rows = self.parquet.schema_arrow, self.parquet.metadata.num_rows
         else:
             self.parquet = None

@@ -20,14 +20,13 @@ from embeddings.files import Brought, Candidate
 from embeddings.formats import UnreadableImage
 from embeddings.metadata import field_name
 from embeddings.originals import WEB
-from embeddings.precomputed import NONE, Precomputed
+from embeddings.precomputed import CLUSTER_NAME, NONE, Precomputed
 from embeddings.sources import Context
 
 if TYPE_CHECKING:
     from embeddings.downloads import Downloaded
 
 RANK = 5  # before archives: an .npz is a zip
-CLUSTER_NAME = "cluster_name"  # the field of an image whose cluster has a name
 CHUNK = 10_000  # rows whose downloads run beside each other
 # formats.worth_retrying: the image's own bytes do not change when its row is put right
 NO_VECTOR = "not readable yet: its row has no usable vector"

@@ -4,13 +4,8 @@ import gc
 import io
 import json
 import os
-import random
 import shutil
-import signal
-import subprocess
-import sys
 import threading
-from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,7 +24,6 @@ from embeddings.stages import Timings, silent
 from embeddings.store import Store
 
 QUICK = Options(encoder="builtin", layout="pca", cluster="kmeans", neighbours=5)
-KILLS = int(os.environ.get("CURATE_TEST_KILLS", "3"))
 
 
 @pytest.fixture(scope="module")
@@ -219,17 +213,6 @@ def test_a_folder_of_unreadable_files_says_why(tmp_path: Path, home: Path) -> No
     assert "bad" not in datasets.names()
 
 
-def test_a_dataset_of_a_newer_version_is_refused(truth: Path, home: Path) -> None:
-    build("scenes", [truth], QUICK)
-    card = home / "scenes" / "dataset.json"
-    value = json.loads(card.read_text())
-    card.write_text(json.dumps({**value, "schema_version": 999}))
-    before = card.read_bytes()
-    with pytest.raises(CurationError, match="newer version.*upgrade"):
-        build("scenes", [truth], QUICK)
-    assert card.read_bytes() == before
-
-
 @pytest.mark.parametrize("name", ["", "a/b", "..", ".hidden", "x" * 65, "a b", "-x"])
 def test_a_name_that_cannot_be_a_folder_is_refused(truth: Path, name: str) -> None:
     with pytest.raises(CurationError, match="cannot name a dataset"):
@@ -331,42 +314,6 @@ def test_results_come_in_order_and_a_failure_ends_the_pool() -> None:
 
     with pytest.raises(ZeroDivisionError):
         list(ordered(fail, range(50), 4, 8))
-
-
-@pytest.mark.parametrize("kill", range(KILLS))
-def test_a_build_that_is_killed_is_completed_by_the_next(
-    truth: Path, tmp_path: Path, kill: int
-) -> None:
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    for number, path in enumerate(sorted(truth.rglob("*.jpg")) * 3):
-        with PIL.Image.open(path) as image:
-            image.rotate(number % 7).save(folder / f"{number}.png", compress_level=1)
-    script = (
-        "import sys, embeddings.ingest as ingest; ingest.WRITE_ITEMS = 10\n"
-        "from pathlib import Path; from embeddings.build import Options, build\n"
-        "options = Options(encoder='builtin', layout='pca', cluster='kmeans', neighbours=5)\n"
-        "say = lambda stage, done, total: print(stage, done, flush=True)\n"
-        "build('killed', [Path(sys.argv[1])], options, say)\n"
-    )
-    process = subprocess.Popen(
-        [sys.executable, "-c", script, str(folder)], stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    for _ in range(random.Random(kill).randint(70, 172)):
-        process.stdout.readline()
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    kept = store_of("killed").count("locations") if "killed" in datasets.names() else 0
-    report = build("killed", [folder], QUICK)
-    store = store_of("killed")
-    print(f"killed with {kept} of {report.files} files written")
-    assert store.count("locations") == report.files
-    assert store.count("items") == store.count("images") == report.images
-    assert len(store.vectors("builtin")) == report.images
-    assert_every_id_once(store)
-    names = Counter(store.read("vectors_builtin", ["item_id"])["item_id"].to_pylist())
-    assert set(names.values()) == {1}
 
 
 def test_a_picture_without_a_usable_vector_is_a_row_and_the_run_goes_on(
