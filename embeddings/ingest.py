@@ -150,7 +150,9 @@ class Ingest:
             return False
         if receipt.status == "unreadable":
             reason = receipt.error or "unknown"
-            if formats.worth_retrying(reason):
+            if (
+                formats.worth_retrying(reason) or not job.mtime_ns
+            ):  # no bytes: reading costs nothing
                 return False
             self.result.unreadable[formats.reason_group(reason)] += 1
             return True
@@ -297,18 +299,43 @@ def scan(
     """
     result = Scan()
     found: dict[str, Candidate] = {}
+    watch = _Watch(progress)
     context = sources.Context(
-        keep, progress, stored, result.listed.append, result.notes.append, limits or Limits()
+        keep, watch, stored, result.listed.append, result.notes.append, limits or Limits()
     )
-    with timings.stage("scan", items=0):
-        for candidate in sources.find(specs, context):
-            found.setdefault(candidate.path, candidate)
-            if len(found) % 1000 == 0:
-                progress("scan", len(found), None)
-    timings.add("scan", 0.0, len(found))
+    started = time.perf_counter()
+    for candidate in sources.find(specs, context):
+        found.setdefault(candidate.path, candidate)
+        if len(found) % 1000 == 0:
+            progress("scan", len(found), None)
+    watch.stop(timings)
+    waited = timings.seconds.get("download", 0.0)
+    timings.add("scan", time.perf_counter() - started - waited, len(found))
     progress("scan", len(found), len(found))
     result.candidates = list(found.values())
     return result
+
+
+class _Watch:
+    """Passes progress on, and times downloads by it: they run while a source is listed."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
+        self.first = self.last = 0.0
+        self.items = self.done = 0
+
+    def __call__(self, stage: str, done: int, total: int | None) -> None:
+        self.progress(stage, done, total)
+        if stage == "download":
+            self.last = time.perf_counter()
+            self.first = self.first or self.last
+            self.items += max(done - self.done, 0)  # a long list is downloaded in several parts
+            self.done = done
+
+    def stop(self, timings: Timings) -> None:
+        """Keep what was seen, if anything was downloaded."""
+        if self.items:
+            timings.add("download", self.last - self.first, self.items)
 
 
 def _gone(path: str, listed: Sequence[str]) -> bool:

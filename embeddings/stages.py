@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 STAGES = (
     "scan",
+    "download",
     "decode",
     "fingerprint",
     "thumbnail",

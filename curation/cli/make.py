@@ -187,6 +187,11 @@ def _kept(name: str, work: "Callable[[Bars], Report]") -> "Report":
     return report
 
 
+def _new(report: "Report") -> str:
+    known = f", {report.duplicates:,} files hold images known already" if report.duplicates else ""
+    return f"{report.new_images:,} new{known}"
+
+
 def _summary(report: "Report") -> str:
     timings = report.timings
     rows = [
@@ -195,8 +200,7 @@ def _summary(report: "Report") -> str:
     ]
     lines = [
         table(rows, ("stage", "items", "seconds", "items/s")),
-        f"{report.images:,} images in {report.dataset!r} ({report.new_images:,} new, "
-        f"{report.duplicates:,} files had bytes known already), "
+        f"{report.images:,} images in {report.dataset!r} ({_new(report)}), "
         f"{report.clusters} clusters, {report.noise:,} in none; atlas {report.atlas_version}",
         f"{timings['wall_seconds']:.1f} s on {report.device}, encoder {report.encoder}, "
         f"peak memory {timings['peak_memory_bytes'] / 2**20:,.0f} MiB",

@@ -307,13 +307,13 @@ class Crew:
             async with asyncio.timeout(self._limits.timeout) as clock:
                 return await self._follow(job)
         except (aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
-            if not job.answered:
+            reason, now = meaning(error)
+            refused = reason.startswith("refused") and not clock.expired()
+            if not (job.answered or refused):
                 self._turns.heard(job.host, False)
             if clock.expired():
                 reason = f"took longer than {self._limits.timeout:g} s"
                 raise Failure(reason, "soon", now=True) from error
-            reason, now = meaning(error)
-            refused = reason.startswith("refused")
             raise Failure(reason, self._limits.rules if refused else "soon", now) from error
 
     async def _follow(self, job: Job) -> Downloaded:

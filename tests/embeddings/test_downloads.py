@@ -356,6 +356,13 @@ def test_a_server_that_answers_nobody_is_left_alone(web: Web, keep: Path) -> Non
     assert reasons["no connection to the server"] < 30
 
 
+def test_every_url_of_a_private_host_is_told_that_it_is_private(web: Web, keep: Path) -> None:
+    urls = [web.url(str(number)) for number in range(60)]
+    reasons = Counter(got.error for got in download(urls, keep, Limits()))
+    assert reasons == {"refused: leads to a private address (127.0.0.1)": 60}
+    assert not web.asked
+
+
 @pytest.mark.parametrize(
     "answer",
     [b"", b"\0\xff\n\n", b"HTTP/1.1 abc\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
