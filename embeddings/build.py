@@ -18,6 +18,7 @@ from embeddings import disk, encoders, given, metadata, neighbours, nvjpeg, proj
 from embeddings.dataset import REPORT, Dataset, building, now, write_json
 from embeddings.downloads import Limits
 from embeddings.encoders import precision
+from embeddings.encoders.given import KIND
 from embeddings.errors import CurationError
 from embeddings.images import JpegDecoder
 from embeddings.ingest import Ingest, Ingested, Scan, scan
@@ -301,9 +302,10 @@ def _room(
     return room
 
 
-def _busy(timings: Timings, result: Ingested) -> float | None:
+def _busy(timings: Timings, result: Ingested, encoder: encoders.Encoder) -> float | None:
     seconds = timings.seconds.get("encode")
-    return None if seconds is None else round(seconds / max(result.seconds, 1e-9), 3)
+    brought = encoder.encoder_id.startswith(f"{KIND}:")  # nothing is encoded
+    return None if seconds is None or brought else round(seconds / max(result.seconds, 1e-9), 3)
 
 
 def _all_unreadable(result: Ingested) -> str:
@@ -364,6 +366,6 @@ def _report(
         noise=int((atlas.cluster < 0).sum()),
         device=str(encoder.describe().get("device", "cpu")),
         timings=timings.report(),
-        encoder_busy=_busy(timings, result),
+        encoder_busy=_busy(timings, result, encoder),
         notes=found.notes,
     )

@@ -20,6 +20,7 @@ from embeddings import formats, images, nvjpeg, sources, thumbnails
 from embeddings.dataset import now
 from embeddings.downloads import Limits
 from embeddings.encoders import Encoder, space_name
+from embeddings.files import NOTHING
 from embeddings.images import Candidate, Decoded, JpegDecoder, UnreadableImage
 from embeddings.schema import ID_LENGTH, Image
 from embeddings.stages import Progress, Timings
@@ -181,7 +182,8 @@ class Ingest:
         gone = [
             replace(row, status="missing", error="the file is gone; curate relocate, if it moved")
             for row in known
-            if row.status != "missing" and row.path not in met and _gone(row.path, scan.listed)
+            if row.status != "missing" and row.mtime_ns  # without it there never were bytes
+            if row.path not in met and _gone(row.path, scan.listed)
         ]
         self.store.add_locations(gone)
         self.result.missing = len(gone)
@@ -305,7 +307,9 @@ def scan(
     )
     started = time.perf_counter()
     for candidate in sources.find(specs, context):
-        found.setdefault(candidate.path, candidate)
+        known = found.setdefault(candidate.path, candidate)
+        if known.brought is NOTHING and candidate.brought is not NOTHING:
+            found[candidate.path] = candidate  # a table beside its folder says more than the folder
         if len(found) % 1000 == 0:
             progress("scan", len(found), None)
     watch.stop(timings)

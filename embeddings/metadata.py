@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from embeddings.errors import CurationError
+from embeddings.files import WEB
 from embeddings.images import printable
 from embeddings.schema import ID_LENGTH, Location
 
@@ -115,14 +116,22 @@ def field_name(column: str) -> str:
 
 
 def folders(locations: Iterable[Location]) -> dict[str, dict[str, Any]]:
-    """Return the field `folder`: each image's folder below the source it was found in."""
+    """Return the field `folder`: each image's folder below its source; of a URL, the host."""
     columns: dict[str, dict[str, Any]] = {}
     for location in locations:
         if location.image_id is None or location.source is None:
             continue
-        folder = os.path.dirname(os.path.relpath(location.path, location.source))
+        folder = _folder(location.path, location.source)
         columns.setdefault(location.image_id, {FOLDER: printable(folder) or "."})
     return columns
+
+
+def _folder(path: str, source: str) -> str:
+    if path.startswith(WEB):
+        return path.split("/")[2]
+    if not path.startswith(f"{source}{os.sep}"):
+        source = os.path.dirname(source)  # a list or table, which names files beside it
+    return os.path.dirname(os.path.relpath(path, source))
 
 
 def merge(old: pa.Table, new: Iterable[Mapping[str, Mapping[str, Any]]]) -> pa.Table:

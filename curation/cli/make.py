@@ -62,7 +62,8 @@ def demo(encoder: str, port: int, no_browser: bool, no_serve: bool, as_json: boo
 @click.option(
     "--encoder",
     help="builtin (no download), open_clip:MODEL/TAG, open_clip:MODEL/FILE, onnx:FILE, or the "
-    "presets fast, balanced, best.  [default: open_clip:ViT-B-32/laion2b_s34b_b79k]",
+    "presets fast, balanced, best; given:NAME to put vectors of several tables into one space.  "
+    "[default: the vectors of a table that brings them, else open_clip:ViT-B-32/laion2b_s34b_b79k]",
 )
 @_metadata
 @_batch

@@ -10,6 +10,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import PIL.Image
 import pytest
 
@@ -161,3 +162,24 @@ def test_the_same_image_from_four_kinds_of_source_is_one_image(
     rows = Store(open_dataset("all").tables).locations()
     assert len({row.path for row in rows}) == 17
     assert {row.status for row in rows} == {"ok"}
+
+
+def test_a_table_beside_its_folder_says_more_than_the_folder(photos: Path, home: Path) -> None:
+    table = photos.parent / "own.npz"
+    names = [f"photos/{number}.jpg" for number in range(8)]
+    vectors = np.eye(8, 16, dtype=np.float32)
+    np.savez(table, paths=np.array(names), vectors=vectors)
+    for specs in ([photos, table], [table, photos]):
+        report = build(f"own{len(str(specs[0]))}", specs, Options(layout="pca", cluster="kmeans"))
+        assert (report.encoder, report.images, report.encoder_busy) == ("given:own", 8, None)
+        store = Store(open_dataset(report.dataset).tables)
+        assert store.vectors(report.space).rows.shape == (8, 16)
+        assert set(store.fields()["folder"].to_pylist()) <= {"photos", "."}
+
+
+def test_a_url_s_folder_is_its_host(web: tuple[str, list[str]], home: Path, tmp_path: Path) -> None:
+    address, _ = web
+    (tmp_path / "urls.txt").write_text(f"{address}/0.jpg\n{address}/1.jpg\n")
+    build("web", [tmp_path / "urls.txt"], QUICK)
+    fields = Store(open_dataset("web").tables).fields()
+    assert set(fields["folder"].to_pylist()) == {address.removeprefix("http://")}

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from embeddings.columns import PLURAL
 from embeddings.errors import CurationError
+from embeddings.precomputed.columns import PLURAL
 
 MOST_BYTES = 1 << 34  # unpacked: 5 million vectors of 768 numbers
 MOST_AXES = 2

@@ -11,9 +11,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from embeddings import cluster as clustering
-from embeddings import npz
-from embeddings.columns import Roles, roles
 from embeddings.errors import CurationError
+from embeddings.precomputed import npz
+from embeddings.precomputed.columns import Roles, roles
 from embeddings.schema import NOISE, Float32, Int32
 
 SUFFIXES = (".parquet", ".csv", ".tsv", ".npz")
