@@ -21,6 +21,8 @@ from benchmarks.measure import Size  # noqa: E402
 # name -> what it measures; the module of that name has run(size) -> dict and table(result) -> str
 BENCHMARKS = {
     "ingest": "the whole build: items/s and memory per stage, and against encoding alone",
+    "peers": "CPU an image from scan to store, beside cleanvision and imagededup on the same files",
+    "scale": "memory at 100,000 images over 10,000; a build with nothing new over the first",
     "encoders": "leave-one-out k-NN accuracy beside chance and a null control; CPU per image",
     "journal": "append, undo, fold and register, against a JSON file rewritten in place",
     "map": "wire order, packing and selections at 10 thousand to 1 million items",

@@ -1,5 +1,7 @@
 """One row an item: everything that is known of it, machine's and people's, as columns."""
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +11,7 @@ from curation.labels import LabelState
 from curation.schema import FLAGS
 from embeddings.errors import CurationError
 from embeddings.images import printable
+from embeddings.originals import Originals
 from embeddings.schema import Atlas, Ids, Int32, rows_of
 from embeddings.store import Store
 
@@ -75,6 +78,23 @@ def _images(store: Store, image_ids: list[str]) -> dict[str, Any]:
     paths = [places.get(image_id, [None])[0] for image_id in image_ids]
     columns["path"] = pa.array([path and printable(path) for path in paths], pa.string())
     return columns
+
+
+def image_reader(store: Store, downloads: Path, columns: pa.Table) -> Callable[[int], bytes]:
+    """Return what reads the image of a row of `records`: exactly its bytes, or CurationError."""
+    originals = Originals(store, downloads)
+    digests, paths = columns["sha256"].to_pylist(), columns["path"].to_pylist()
+
+    def read_image(row: int) -> bytes:
+        data = originals.read(digests[row])
+        if data is None:
+            raise CurationError(
+                f"the image {digests[row][:12]} is not at {paths[row] or 'any known place'} any "
+                "more, or has changed; put the file back, or exclude the item"
+            )
+        return data
+
+    return read_image
 
 
 def known_rows(item_ids: Ids, wanted: Ids) -> Int32:

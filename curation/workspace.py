@@ -17,12 +17,11 @@ from curation.journal import Journal, Overtaken
 from curation.labels import LabelState
 from curation.people import whoami
 from curation.query import Selector, compile_query, parse_selector
-from curation.records import known_rows, records
+from curation.records import image_reader, known_rows, records
 from curation.schema import FLAG_BITS, Decision, Finding, Selection, clean_label
 from embeddings import cortex
 from embeddings import dataset as datasets
 from embeddings.errors import CurationError
-from embeddings.originals import Originals
 from embeddings.schema import Atlas, Ids, Neighbours, Vectors
 from embeddings.store import Store
 
@@ -397,18 +396,7 @@ class Workspace:
         """Return what an exporter is given: columns, manifest, and the source files' bytes."""
         atlas = self.atlas(version)
         columns, head = self._records(atlas)
-        originals = Originals(self.store, self.dataset.downloads)
-        digests, paths = columns["sha256"].to_pylist(), columns["path"].to_pylist()
-
-        def read_image(row: int) -> bytes:
-            data = originals.read(digests[row])
-            if data is None:
-                raise CurationError(
-                    f"the image {digests[row][:12]} is not at {paths[row] or 'any known place'} "
-                    "any more, or has changed; put the file back, or exclude the item"
-                )
-            return data
-
+        read_image = image_reader(self.store, self.dataset.downloads, columns)
         return exporters.ExportRows(
             columns,
             self._manifest(atlas, head),

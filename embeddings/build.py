@@ -129,7 +129,7 @@ def run(
     `check` is given the encoder's id and what the sources hold, before anything is written.
     """
     timings = Timings()
-    precision.choose_device(options.device)
+    precision.check_device(options.device)
     tables = [(path, metadata.read(path)) for path in options.metadata]
     wanted = [os.fspath(spec) for spec in specs]
     for spec in wanted:
@@ -319,6 +319,9 @@ def _all_unreadable(result: Ingested) -> str:
 def _join_metadata(
     store: Store, tables: Sequence[tuple[Path, Any]], result: Ingested
 ) -> list[dict[str, Any]]:
+    new = result.files > result.unchanged or store.count("fields") < store.count("images")
+    if not (new or tables or result.fields):
+        return []
     locations: list[Location] = store.locations()
     layers = [metadata.folders(locations), result.fields]
     joined = []

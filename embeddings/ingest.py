@@ -232,7 +232,11 @@ class Ingest:
             self._waiting.append(read)
         if len(self._waiting) >= self.encoder.batch_size:
             self._encode()
-        if len(self._ready) >= WRITE_ITEMS or time.monotonic() - self._written > WRITE_SECONDS:
+        # a batch that is split costs the device two: wait for its end, but not for ever
+        late = time.monotonic() - self._written
+        due = len(self._ready) >= WRITE_ITEMS or late > WRITE_SECONDS / 2
+        overdue = len(self._ready) >= 2 * WRITE_ITEMS or late > WRITE_SECONDS
+        if overdue or (due and not self._waiting):
             self._write()
 
     def _encode(self) -> None:

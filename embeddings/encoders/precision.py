@@ -29,6 +29,12 @@ def choose_device(device: str) -> "torch.device":
     return torch.device(device)
 
 
+def check_device(device: str) -> None:
+    """Refuse a device that is not there; torch is loaded only where the machine must be asked."""
+    if device not in ("auto", "cpu"):
+        choose_device(device)
+
+
 def bfloat16_pays(device: "torch.device") -> bool:
     """Whether `device` multiplies bfloat16 in hardware.
 

@@ -200,15 +200,15 @@ def test_an_export_is_what_the_journal_says(digits: str, tmp_path: Path) -> None
 def test_a_manifest_quotes_the_decision_that_its_columns_show(digits: str) -> None:
     workspace, other = Workspace(digits), Workspace(digits)
     everything = workspace.select("all")
-    originals = workspace_module.Originals
+    reader = workspace_module.image_reader
 
     def meanwhile(*arguments: Any) -> Any:
         other.label(everything, "late")
         workspace.labels.refresh()  # as another tab would
-        return originals(*arguments)
+        return reader(*arguments)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(workspace_module, "Originals", meanwhile)
+        patch.setattr(workspace_module, "image_reader", meanwhile)
         rows = workspace.export_rows()
     assert set(rows.columns["category"].to_pylist()) == {None}
     assert rows.manifest["head"] == 0

@@ -60,6 +60,27 @@ def test_the_rim_is_continued_to_a_square() -> None:
     assert (prepared[:, 36:] == 255).all()
 
 
+def test_every_pixel_shares_one_vote_between_the_bins_around_its_colour() -> None:
+    import cv2
+
+    from embeddings.encoders.builtin import COLOURS, _colour
+
+    pixels = np.random.default_rng(5).random((64, 64, 3), dtype=np.float32)
+    lab = np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2Lab)) / np.float32(100)
+    small = np.asarray(cv2.resize(lab, (32, 32), interpolation=cv2.INTER_AREA), np.float64)
+    expected = np.zeros(COLOURS)
+    for colour in small.reshape(-1, 3):
+        unit = [colour[0], colour[1] / 1.2 + 0.5, colour[2] / 1.2 + 0.5]
+        at = [min(max(u * n - 0.5, 0), n - 1) for u, n in zip(unit, COLOURS, strict=True)]
+        for bin_ in np.ndindex(*COLOURS):
+            expected[bin_] += np.prod(
+                [max(0.0, 1 - abs(a - b)) for a, b in zip(at, bin_, strict=True)]
+            )
+    assert expected.sum() == pytest.approx(1024)
+    expected = np.sqrt(expected.ravel() / 1024)
+    np.testing.assert_allclose(_colour(lab), expected - expected.mean(), atol=1e-6)
+
+
 def test_there_are_58_uniform_patterns_and_one_for_the_rest() -> None:
     table = _uniform_patterns()
     assert sorted(set(table.tolist())) == list(range(59))

@@ -59,6 +59,31 @@ def test_the_side_before_the_crop_decides_what_is_cut_away(tmp_path: Path) -> No
     assert encoder.min_side == 8
 
 
+@pytest.mark.parametrize("channels", ["RGB", "BGR"])
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+def test_every_level_of_every_channel_is_normalised_exactly(
+    tmp_path: Path, layout: str, channels: str
+) -> None:
+    settings = {
+        "size": [16, 16],
+        "mean": [0.485, 0.456, 0.406],
+        "std": [0.229, 0.224, 0.225],
+        "layout": layout,
+        "channels": channels,
+    }
+    shape = ("n", 3, 16, 16) if layout == "NCHW" else ("n", 16, 16, 3)
+    encoder = load(graph(tmp_path, settings, shape))
+    levels = np.stack([np.roll(np.arange(256), turn) for turn in (0, 85, 170)], axis=-1)
+    batch = levels.astype(np.uint8).reshape(1, 16, 16, 3)
+    mean, std = (np.array(settings[key], np.float32) for key in ("mean", "std"))
+    ordered = batch[..., ::-1] if channels == "BGR" else batch
+    expected = (ordered.astype(np.float32) * np.float32(1 / 255) - mean) / std
+    if layout == "NCHW":
+        expected = expected.transpose(0, 3, 1, 2)
+    found = encoder._normalised(batch)  # type: ignore[attr-defined]
+    np.testing.assert_array_equal(found, expected)
+
+
 @pytest.mark.parametrize("batch", [1, 5])
 def test_a_graph_with_a_fixed_batch_is_fed_just_that(tmp_path: Path, batch: int) -> None:
     encoder = load(graph(tmp_path, {"size": 4}, (batch, 3, 4, 4)))

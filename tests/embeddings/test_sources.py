@@ -80,9 +80,7 @@ def test_what_is_no_source_is_refused_before_anything_is_written(
     assert not (datasets_home() / "none").exists()
 
 
-def test_matches_that_are_no_images_are_passed_over_with_a_note(
-    photos: Path, home: Path
-) -> None:
+def test_matches_that_are_no_images_are_passed_over_with_a_note(photos: Path, home: Path) -> None:
     (photos / "notes.txt").write_text("nothing to see")
     report = build("globbed", [f"{photos}/*"], QUICK)
     assert report.images == 6

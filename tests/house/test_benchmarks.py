@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-NAMES = ["ingest", "encoders", "journal", "map"]
+NAMES = ["ingest", "peers", "scale", "encoders", "journal", "map"]
 
 
 @pytest.fixture(scope="module")
@@ -51,5 +51,21 @@ def test_without_json_there_is_a_table(run, script):
 def test_absent_data_is_said_and_the_run_goes_on(run, script, tmp_path):
     words = [sys.executable, script, "--only", "ingest", "--json", "--limit", "10"]
     found = json.loads(run(words, env={"CURATE_TEST_DATA": str(tmp_path)}))
-    assert len(found["cases"]) == 3
+    assert len(found["cases"]) == 4
     assert all("CURATE_TEST_DATA" in case["skipped"] for case in found["cases"])
+
+
+def test_without_photographs_the_peers_are_skipped_and_nothing_is_installed(run, script, tmp_path):
+    words = [sys.executable, script, "--only", "peers", "--json", "--limit", "10"]
+    env = {"CURATE_TEST_DATA": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    found = json.loads(run(words, env=env))
+    assert [case["case"] for case in found["cases"]] == ["ours", "cleanvision", "imagededup"]
+    assert all("CURATE_TEST_DATA" in case["skipped"] for case in found["cases"])
+    assert not (tmp_path / "cache").exists()
+
+
+def test_scale_measures_memory_without_any_data(run, script, tmp_path):
+    words = [sys.executable, script, "--only", "scale", "--json", "--limit", "100"]
+    memory, again = json.loads(run(words, env={"CURATE_TEST_DATA": str(tmp_path)}))["cases"]
+    assert memory["images"] == 100 and 0.5 < memory["ratio"] < 2
+    assert "CURATE_TEST_DATA" in again["skipped"]
