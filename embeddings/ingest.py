@@ -151,10 +151,8 @@ class Ingest:
             return False
         if receipt.status == "unreadable":
             reason = receipt.error or "unknown"
-            if (
-                formats.worth_retrying(reason) or not job.mtime_ns
-            ):  # no bytes: reading costs nothing
-                return False
+            if formats.worth_retrying(reason) or not job.mtime_ns:
+                return False  # where there are no bytes, reading costs nothing
             self.result.unreadable[formats.reason_group(reason)] += 1
             return True
         if receipt.image_id not in self._complete:

@@ -16,6 +16,7 @@ from embeddings.schema import ID_LENGTH, Location
 PATH_COLUMNS = ("path", "file", "filename", "file_name", "filepath", "image", "image_path")
 HASH_COLUMNS = ("sha256", "hash", "image_id")
 FOLDER = "folder"
+_NOT_UTF_8 = "{} is not UTF-8; save it as UTF-8 (in Excel: CSV UTF-8)"
 _TAKEN = ("item_id", "_rowid", "_rowaddr", "_rowoffset")  # by our own key, and by LanceDB
 
 
@@ -53,14 +54,18 @@ def read(path: Path) -> pa.Table:
             table = pyarrow.parquet.read_table(path)
         else:
             raise CurationError(f"{path.name} is not a .csv, .tsv or .parquet table")
-    except pa.ArrowInvalid as error:
-        reason = str(error).splitlines()[0]
+        table.validate(full=True)
+        names = ", ".join(table.column_names).replace("\n", " ")
+    except UnicodeDecodeError as error:
+        raise CurationError(_NOT_UTF_8.format(path)) from error
+    except (pa.ArrowException, OSError, ValueError) as error:  # damaged Parquet is any of these
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise CurationError(f"{path} cannot be read as a table: {reason}") from error
     if key_column(table) is None:
         wanted = ", ".join(PATH_COLUMNS + HASH_COLUMNS)
         raise CurationError(
-            f"{path.name} has the columns {', '.join(table.column_names)}; one of them must say "
-            f"which image a row is about: {wanted}"
+            f"{path.name} has the columns {names}; one of them must say which image a row is "
+            f"about: {wanted}"
         )
     return table
 
@@ -71,7 +76,7 @@ def _read_csv(path: Path, delimiter: str) -> pa.Table:
     options = pyarrow.csv.ParseOptions(delimiter=delimiter)
     table = pyarrow.csv.read_csv(path, parse_options=options)
     if any(pa.types.is_binary(column.type) for column in table.schema):  # pyarrow's way to say it
-        raise CurationError(f"{path} is not UTF-8; save it as UTF-8 (in Excel: CSV UTF-8)")
+        raise CurationError(_NOT_UTF_8.format(path))
     return table
 
 

@@ -1,10 +1,13 @@
 """Metadata tables become fields of the right images, and say what they could not place."""
 
+import io
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from embeddings import metadata
 from embeddings.errors import CurationError
@@ -105,3 +108,42 @@ def test_a_table_that_cannot_be_used_is_refused(
         (tmp_path / name).write_text(text, encoding="latin-1")
     with pytest.raises(CurationError, match=message):
         metadata.read(tmp_path / name)
+
+
+def _parquet(seed: bytes) -> bytes:
+    table = pa.table({"path": ["a/1.jpg", "b/2.jpg"], "n": [1, None], "nested": [{"a": [1]}, None]})
+    buffer = io.BytesIO()
+    pyarrow.parquet.write_table(table, buffer)
+    data = bytearray(buffer.getvalue())
+    for at, value in zip(range(0, len(seed) - 1, 2), seed[1::2], strict=False):
+        data[seed[at] * len(data) // 256] = value
+    return bytes(data)
+
+
+_CSV = st.text('path,file\t"\n\r1é.;\0\ufeff', max_size=60).map(lambda text: text.encode())
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    suffix=st.sampled_from([".csv", ".tsv", ".parquet"]),
+    data=st.one_of(
+        st.binary(max_size=80),
+        _CSV.map(lambda rows: b"path,label\na/1.jpg,x\n" + rows),
+        st.binary(max_size=12).map(_parquet),
+    ),
+)
+def test_whatever_a_table_holds_it_is_joined_or_refused_in_one_line(
+    tmp_path: Path, home: Path, suffix: str, data: bytes
+) -> None:
+    path = tmp_path / f"table{suffix}"
+    path.write_bytes(data)
+    try:
+        table = metadata.read(path)
+        joined = metadata.join(table, tmp_path, locations(tmp_path))
+    except CurationError as error:
+        assert "\n" not in str(error)
+        return
+    assert set(joined.columns) <= set(HASHES.values())
+    Store(tmp_path / "tables").save_fields(
+        metadata.merge(pa.table({"item_id": []}), [joined.columns])
+    )
