@@ -56,7 +56,7 @@ def _cases(size: Size) -> list[Case]:
         )
 
     def whole_batches(scratch: Path) -> Path:
-        files = [file for file, _ in sources.clothing(size.pick(140, 400))]
+        files = [file for file, _ in sources.clothing(size.pick(256, 1504))]
         count = len(files) - len(files) % BATCH or len(files)
         return sources.copied(files[:count], scratch / "images")
 

@@ -189,25 +189,24 @@ def lay_out(
 
     Either is the newest then: what was asked for last is what people see.
     """
-    vectors = store.vectors(space)
-    digest = vectors_digest(vectors)
     params = {
         "layout": options.layout,
         "dims": options.dims,
         "cluster": options.cluster,
         "neighbours": options.neighbours,
         "seed": options.seed,
-        "encoder": vectors.encoder,
+        "encoder": store.spaces()[space]["encoder"],
         "revision": REVISION,
         "libraries": {library: installed(library) for library in LIBRARIES},
         **(options.brought.params if options.brought else {}),
     }
-    key = json.dumps([digest, space, params], sort_keys=True)
+    unchanged = _unchanged(store, space, params)
+    if unchanged is not None:
+        store.save_atlas(unchanged, now())
+        return unchanged
+    vectors = store.vectors(space)
+    key = json.dumps([vectors_digest(vectors), space, params], sort_keys=True)
     version = hashlib.sha256(key.encode()).hexdigest()[:16]
-    if version in {run["version"] for run in store.atlas_runs()}:
-        atlas = store.atlas(version)
-        store.save_atlas(atlas, now())
-        return atlas
     graph = stored_graph(store, space, vectors, options, timings, progress)
     progress("project", 0, len(vectors))
     with timings.stage("project", items=len(vectors)):
@@ -226,6 +225,20 @@ def lay_out(
     atlas = Atlas(vectors.item_ids, xy, found, membership, outlier, version, space, params)
     store.save_atlas(atlas, now())
     return atlas
+
+
+def _unchanged(store: Store, space: str, params: dict[str, Any]) -> Atlas | None:
+    """Return the atlas of the same parameters and vectors, if there is one.
+
+    A space only grows, so one with as many vectors as the atlas has items has the same vectors.
+    """
+    wanted = json.loads(json.dumps(params))  # as a run's are kept
+    for run in reversed(store.atlas_runs()):
+        if run["space"] == space and run["params"] == wanted:
+            atlas = store.atlas(run["version"])
+            if len(atlas) == store.count(f"vectors_{space}"):
+                return atlas
+    return None
 
 
 def stored_graph(

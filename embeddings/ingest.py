@@ -176,7 +176,7 @@ class Ingest:
         """
         met = {candidate.path for candidate in scan.candidates}
         roots = tuple(f"{place.rstrip(os.sep)}{os.sep}" for place in scan.listed)
-        known = [row for row in self.store.locations() if row.path.startswith(roots)]
+        known = [row for row in self.writer.receipts.values() if row.path.startswith(roots)]
         gone = [
             replace(row, status="missing", error="the file is gone; curate relocate, if it moved")
             for row in known
