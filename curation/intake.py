@@ -47,8 +47,9 @@ class Intake:
 
 def intake(workspace: Workspace) -> Intake:
     """Return what the newest state of every file adds up to, the most common reason first."""
-    # read once for each build: a million rows take seconds
-    return _intake(workspace.dataset.tables, _built(workspace))
+    # read once for each change: a million rows take seconds
+    version = workspace.store.version("locations")
+    return _intake(workspace.dataset.tables, workspace.dataset.dataset_id, version)
 
 
 def files(workspace: Workspace, status: str) -> list[Location]:
@@ -70,17 +71,17 @@ def last_build(workspace: Workspace) -> dict[str, Any] | None:
 
 def shown(location: Location) -> dict[str, str]:
     """Return a file as people read it: where it is, and what is the matter."""
-    return {"file": printable(location.path), "reason": location.error or ""}
+    return {"file": _plain(printable(location.path)), "reason": _plain(location.error or "")}
 
 
-def _built(workspace: Workspace) -> int:
-    report = workspace.dataset.path / REPORT
-    return report.stat().st_mtime_ns if report.is_file() else 0
+def _plain(text: str) -> str:
+    """Return `text` in one line, without what a terminal would obey: names are strangers' too."""
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
 
 
 @lru_cache(maxsize=4)
-def _intake(tables: Path, built: int) -> Intake:
-    del built  # part of the key
+def _intake(tables: Path, dataset_id: str, version: int) -> Intake:
+    del dataset_id, version  # part of the key
     rows = Store(tables).locations()
     by_reason: dict[str, list[Location]] = defaultdict(list)
     for row in rows:

@@ -20,7 +20,7 @@ from embeddings.downloads import Limits
 from embeddings.encoders import precision
 from embeddings.encoders.given import KIND
 from embeddings.errors import CurationError
-from embeddings.images import JpegDecoder
+from embeddings.images import JpegDecoder, printable
 from embeddings.ingest import Ingest, Ingested, Scan, scan
 from embeddings.originals import Originals
 from embeddings.schema import Atlas, Location, Neighbours, Vectors
@@ -134,6 +134,9 @@ def run(
     wanted = [os.fspath(spec) for spec in specs]
     for spec in wanted:
         sources.resolve(spec)
+    if not options.encoder.startswith(f"{KIND}:"):
+        encoders.kind_of(options.encoder or encoders.DEFAULT)
+    jpegs = _jpegs(options)
     with begun(name) as dataset:
         store = Store(dataset.tables)
         found = scan(
@@ -155,7 +158,7 @@ def run(
             timings,
             spec=spec,
             batch=options.batch,
-            jpegs=_jpegs(options),
+            jpegs=jpegs,
             room=_room(dataset, store, encoder.dim, options, found),
             progress=progress,
         )
@@ -163,7 +166,7 @@ def run(
         if not store.count("items"):
             raise CurationError(_all_unreadable(result))
         ingest.mark_missing(found)
-        joined = _join_metadata(store, tables, result)
+        joined = _join_metadata(store, tables, found, result)
         options = replace(options, brought=given.places(found, store))
         atlas = place(store, ingest.space, options, timings, progress)
         found.notes += given.notes(options.brought, atlas)
@@ -330,27 +333,39 @@ def _all_unreadable(result: Ingested) -> str:
 
 
 def _join_metadata(
-    store: Store, tables: Sequence[tuple[Path, Any]], result: Ingested
+    store: Store, tables: Sequence[tuple[Path, Any]], found: Scan, result: Ingested
 ) -> list[dict[str, Any]]:
     new = result.files > result.unchanged or store.count("fields") < store.count("images")
-    if not (new or tables or result.fields):
+    if not (new or tables or any(one.brought.fields for one in found.candidates)):
         return []
     locations: list[Location] = store.locations()
-    layers = [metadata.folders(locations), result.fields]
+    layers = [metadata.folders(locations), _brought_fields(found, locations)]
     joined = []
     for path, table in tables:
-        found = metadata.join(table, path.absolute().parent, locations)
-        layers.append(found.columns)
+        fields = metadata.join(table, path.absolute().parent, locations)
+        layers.append(fields.columns)
         joined.append(
             {
-                "table": str(path),
-                "rows": found.rows,
-                "unmatched": found.unmatched,
-                "conflicts": found.conflicts,
+                "table": printable(str(path)),
+                "rows": fields.rows,
+                "unmatched": fields.unmatched,
+                "conflicts": fields.conflicts,
             }
         )
     store.save_fields(metadata.merge(store.fields(), layers))
     return joined
+
+
+def _brought_fields(found: Scan, locations: Sequence[Location]) -> dict[str, dict[str, Any]]:
+    """Return what the sources say of each image: of two about one image the first counts."""
+    met = {row.path: row.image_id for row in locations if row.status == "ok"}
+    fields: dict[str, dict[str, Any]] = {}
+    for one in found.candidates:
+        image_id = met.get(one.path)
+        if image_id is not None and one.brought.fields:
+            told = {name: value for name, value in one.brought.fields.items() if value is not None}
+            fields[image_id] = {**told, **fields.get(image_id, {})}
+    return fields
 
 
 def _report(

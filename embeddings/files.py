@@ -16,6 +16,13 @@ WEB = ("http://", "https://")
 MAX_BYTES = 1 << 30  # 250 million pixels uncompressed; more is a video or a disk image
 
 
+def web_address(text: str) -> str | None:
+    """Return an address of the web, its scheme in small letters; None for any other text."""
+    scheme, colon, rest = text.partition(":")
+    address = f"{scheme.lower()}{colon}{rest}"
+    return address if address.startswith(WEB) else None
+
+
 @dataclass(frozen=True, slots=True)
 class Brought:
     """What a source brings along with the bytes of an image.

@@ -30,6 +30,7 @@ from embeddings.writer import VECTORLESS, Read, Ready, Writer
 WRITE_ITEMS = 1000  # small appends leave many fragments behind
 BATCHES_AHEAD = 2  # handed to the encoder while it works, so that it never waits for us
 WRITE_SECONDS = 15.0  # what a pulled plug may cost
+GONE = ("missing", "moved")
 MANY_GONE = 20  # files that vanish at once are more likely a disk that is not mounted
 
 Job = TypeVar("Job")
@@ -38,10 +39,7 @@ Done = TypeVar("Done")
 
 @dataclass
 class Ingested:
-    """What became of a scan: counts; `fields` of images, by id, are what their sources said.
-
-    `unreadable` counts files by reason, `seconds` is the wall clock.
-    """
+    """What became of a scan. `unreadable` counts by reason, `seconds` is the wall clock."""
 
     files: int = 0
     unchanged: int = 0
@@ -51,7 +49,6 @@ class Ingested:
     missing: int = 0
     seconds: float = 0.0
     unreadable: Counter[str] = field(default_factory=Counter)
-    fields: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 @dataclass
@@ -145,7 +142,7 @@ class Ingest:
     def _settled(self, job: Candidate) -> bool:
         """Say whether nothing is left to do for a file, and count it if so."""
         receipt = self.writer.receipts.get(job.path)
-        if receipt is None or receipt.status == "missing":
+        if receipt is None or receipt.status in GONE:
             return False
         if (receipt.size, receipt.mtime_ns) != (job.size, job.mtime_ns):
             return False
@@ -157,15 +154,11 @@ class Ingest:
             return True
         if receipt.image_id not in self._complete:
             return False
-        self._keep_brought(job, receipt.image_id)
+        self._keep_record(job, receipt.image_id)
         return True
 
-    def _keep_brought(self, job: Candidate, image_id: str | None) -> None:
-        if image_id is None:
-            return
-        if job.brought.fields:
-            self.result.fields.setdefault(image_id, {}).update(job.brought.fields)
-        if job.brought.record is not None:
+    def _keep_record(self, job: Candidate, image_id: str | None) -> None:
+        if image_id is not None and job.brought.record is not None:
             self._new_records.append((image_id, job.path, job.brought.record))
 
     def mark_missing(self, scan: Scan) -> None:
@@ -175,13 +168,13 @@ class Ingest:
         archive was listed and lacks it.
         """
         met = {candidate.path for candidate in scan.candidates}
-        roots = tuple(f"{place.rstrip(os.sep)}{os.sep}" for place in scan.listed)
-        known = [row for row in self.writer.receipts.values() if row.path.startswith(roots)]
+        roots = frozenset(scan.listed)
+        known = [row for row in self.writer.receipts.values() if _below(row.path, roots)]
         gone = [
             replace(row, status="missing", error="the file is gone; curate relocate, if it moved")
             for row in known
-            if row.status != "missing" and row.mtime_ns  # without it there never were bytes
-            if row.path not in met and _gone(row.path, scan.listed)
+            if row.status not in GONE and row.mtime_ns  # without it there never were bytes
+            if row.path not in met and _gone(row.path, roots)
         ]
         self.store.add_locations(gone)
         self.result.missing = len(gone)
@@ -218,7 +211,7 @@ class Ingest:
     # ---- in the caller's thread
 
     def _take(self, read: Read) -> None:
-        self._keep_brought(read.candidate, read.image_id)
+        self._keep_record(read.candidate, read.image_id)
         if read.error is not None:
             self.result.unreadable[formats.reason_group(read.error)] += 1
             self._ready.append((read, None))
@@ -304,16 +297,26 @@ def scan(
     result = Scan()
     found: dict[str, Candidate] = {}
     watch = _Watch(progress)
-    context = sources.Context(
-        keep, watch, stored, result.listed.append, result.notes.append, limits or Limits()
-    )
+
+    def note(line: str) -> None:
+        result.notes.append(images.printable(line))  # a path in it may be no UTF-8
+
+    context = sources.Context(keep, watch, stored, result.listed.append, note, limits or Limits())
     started = time.perf_counter()
+    passed = 0
     for candidate in sources.find(specs, context):
         known = found.setdefault(candidate.path, candidate)
         if known.brought is NOTHING and candidate.brought is not NOTHING:
             found[candidate.path] = candidate  # a table beside its folder says more than the folder
+        elif candidate.brought is not NOTHING and candidate.root != known.root:
+            passed += 1
         if len(found) % 1000 == 0:
             progress("scan", len(found), None)
+    if passed:
+        note(
+            f"{passed:,} images are told of by two sources, and the first counts: put what both "
+            "say into one table"
+        )
     watch.stop(timings)
     waited = timings.seconds.get("download", 0.0)
     timings.add("scan", time.perf_counter() - started - waited, len(found))
@@ -344,8 +347,24 @@ class _Watch:
             timings.add("download", self.last - self.first, self.items)
 
 
-def _gone(path: str, listed: Sequence[str]) -> bool:
-    if os.path.lexists(path):
+def _below(path: str, places: frozenset[str]) -> bool:
+    # upwards and not place by place: a glob lists as many places as it has files
+    above = os.path.dirname(path)
+    while above not in places:
+        path, above = above, os.path.dirname(above)
+        if path == above:
+            return False
+    return True
+
+
+def _gone(path: str, listed: frozenset[str]) -> bool:
+    try:
+        os.lstat(path)
+    except PermissionError:
+        return False  # hidden, not gone: its folder is a row that says so
+    except OSError:
+        pass
+    else:
         return False
     above = os.path.dirname(path)
     while not os.path.lexists(above):

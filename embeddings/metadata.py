@@ -155,7 +155,11 @@ def merge(old: pa.Table, new: Iterable[Mapping[str, Mapping[str, Any]]]) -> pa.T
 def _array(values: list[Any]) -> pa.Array:
     try:
         array = pa.array(values)
-    except (pa.ArrowInvalid, pa.ArrowTypeError):  # two tables gave one field two types
+    except (
+        pa.ArrowInvalid,
+        pa.ArrowTypeError,
+        OverflowError,
+    ):  # two tables gave one field two types
         array = pa.array([None if value is None else str(value) for value in values])
     return array.cast(pa.string()) if pa.types.is_null(array.type) else array
 

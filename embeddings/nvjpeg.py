@@ -70,9 +70,10 @@ class GpuDecoder:
             batch, self._jobs = self._jobs[:BATCH], self._jobs[BATCH:]
         try:
             for job, pixels in zip(batch, self._tensors(batch), strict=True):
-                self.decoded += pixels is not None
-                self.declined += pixels is None
-                job.answer.set_result(None if pixels is None else _reduced(pixels, job.factor))
+                image = None if pixels is None else _image(pixels, job.factor)
+                self.decoded += image is not None
+                self.declined += image is None
+                job.answer.set_result(image)
         except BaseException as error:
             for job in batch:
                 if not job.answer.done():
@@ -122,6 +123,13 @@ def open_decoder(device: "torch.device") -> GpuDecoder:
             "belongs to your torch and CUDA, or leave --decode away"
         ) from error
     return GpuDecoder(decode_many)
+
+
+def _image(pixels: "torch.Tensor", factor: int) -> PIL.Image.Image | None:
+    try:
+        return _reduced(pixels, factor)
+    except RuntimeError:  # the GPU's memory is short: no fault of the file, and the CPU has room
+        return None
 
 
 def _reduced(pixels: "torch.Tensor", factor: int) -> PIL.Image.Image:

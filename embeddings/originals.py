@@ -30,9 +30,13 @@ class Originals:
 
     def read(self, sha256: str) -> bytes | None:
         """Return the bytes with this SHA-256 (64 hex digits); None when they are nowhere."""
-        for path in self._places.get(sha256[:ID_LENGTH], []):
+        places = self._places.get(sha256[:ID_LENGTH])
+        if places is None:
+            return None
+        # last what was downloaded: a record's place, or HTTP://, does not tell that it was
+        for path in (*places, str(kept(self.downloads, sha256))):
             try:
-                data = _bytes(path, kept(self.downloads, sha256))
+                data = files.read(path) if os.path.lexists(path) else archives.read(path)
             except UnreadableImage:
                 continue  # it may have been met in another place too
             if images.sha256(data) == sha256:
@@ -43,9 +47,3 @@ class Originals:
 def kept(downloads: Path, sha256: str) -> Path:
     """Return where the download with this SHA-256 is kept."""
     return downloads / sha256[:2] / sha256
-
-
-def _bytes(path: str, download: Path) -> bytes:
-    if path.startswith(WEB):
-        return files.read(str(download))
-    return files.read(path) if os.path.lexists(path) else archives.read(path)

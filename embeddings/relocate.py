@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from embeddings import images
+from embeddings import archives, images
 from embeddings.dataset import building, open_dataset
 from embeddings.errors import CurationError
 from embeddings.schema import Location
@@ -50,7 +50,7 @@ def relocate(name: str, old: Path, new: Path, progress: Progress = silent) -> Re
             if moved is None:
                 (changed if os.path.exists(place) else absent).append(images.printable(place))
             else:
-                rows += [moved, replace(location, status="missing", error=f"moved to {place}")]
+                rows += [moved, replace(location, status="moved", error=f"to {place}")]
             progress("relocate", done, len(known))
         store.add_locations(rows)
     return Relocated(len(rows) // 2, tuple(absent), tuple(changed))
@@ -58,8 +58,8 @@ def relocate(name: str, old: Path, new: Path, progress: Progress = silent) -> Re
 
 def _moved(location: Location, place: str, before: str, after: str) -> Location | None:
     try:
-        status = os.stat(place)
-        data = images.read(place)
+        data = images.read(place) if os.path.lexists(place) else archives.read(place)
+        status = os.stat(_file(place))
     except (OSError, images.UnreadableImage):
         return None
     if images.sha256(data)[: len(str(location.image_id))] != location.image_id:
@@ -70,12 +70,19 @@ def _moved(location: Location, place: str, before: str, after: str) -> Location 
     return replace(
         location,
         path=place,
-        size=status.st_size,
+        size=len(data),
         mtime_ns=status.st_mtime_ns,
         status="ok",
         error=None,
         source=source,
     )
+
+
+def _file(place: str) -> str:
+    """Return the file at `place`, or the archive that holds it."""
+    while not os.path.lexists(place):
+        place = os.path.dirname(place)
+    return place
 
 
 def _below(path: str, folder: str) -> bool:

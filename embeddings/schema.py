@@ -50,8 +50,8 @@ class Location:
     """Where bytes were met. An unreadable file is a location with a reason and no image.
 
     `path` is a file, a member of an archive (``/abs/shard.tar/inner/a.jpg``) or a URL; `url` is
-    where these bytes were published. `status` is ``"ok"``, ``"unreadable"`` or ``"missing"``;
-    `size` is in bytes.
+    where these bytes were published. `status` is ``"ok"``, ``"unreadable"``, ``"missing"``
+    or ``"moved"`` (found again in another place); `size` is in bytes.
     """
 
     path: str

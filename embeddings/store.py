@@ -88,6 +88,11 @@ class Store:
         table = self._table(name)
         return 0 if table is None else int(table.count_rows())
 
+    def version(self, name: str) -> int:
+        """Return a number that rises with every change of a table; 0 when there is none."""
+        table = self._table(name)
+        return 0 if table is None else int(table.version)
+
     def _append(self, name: str, rows: pa.Table) -> None:
         if rows.num_rows:
             with disk.writing(self.folder):

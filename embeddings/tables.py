@@ -123,8 +123,9 @@ def locations(rows: Iterable[Location]) -> pa.Table:
         for row in rows
     ]
     for record in records:
-        if record["source"] is not None:
-            record["source"] = printable(record["source"])
+        for name in ("source", "error"):
+            if record[name] is not None:
+                record[name] = printable(record[name])
     return pa.Table.from_pylist(records, schema=SCHEMAS["locations"])
 
 

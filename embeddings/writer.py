@@ -18,7 +18,8 @@ from embeddings.schema import Image, Item, Location
 from embeddings.stages import Timings
 from embeddings.store import Store
 
-VECTORLESS = "the encoder makes no usable vector of it; look at the picture"
+# formats.worth_retrying: another encoder may
+VECTORLESS = "not readable yet: the encoder makes no usable vector of it; look at the picture"
 
 
 @dataclass(frozen=True)
@@ -122,6 +123,8 @@ class Writer:
     def _location(self, read: Read, seen: str) -> Location:
         job = read.candidate
         receipt = self.receipts.get(job.path)
+        if read.error is not None and receipt is not None and _same_bytes(receipt, job):
+            return receipt  # what this space lacks is no news of the file
         return Location(
             path=job.path,
             size=job.size,
@@ -133,3 +136,8 @@ class Writer:
             source=job.root,
             url=job.brought.url,
         )
+
+
+def _same_bytes(receipt: Location, job: Candidate) -> bool:
+    known = (receipt.status, receipt.size, receipt.mtime_ns)
+    return known == ("ok", job.size, job.mtime_ns)

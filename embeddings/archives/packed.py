@@ -4,6 +4,7 @@ Everything here is handed bytes that nobody vouches for. Names are as they were 
 """
 
 import bz2
+import contextlib
 import io
 import lzma
 import os
@@ -215,7 +216,8 @@ def in_zip(store: Store, path: str) -> Iterator[Entry]:
 def _zip_entry(info: zipfile.ZipInfo, why: str | None) -> Entry:
     name = info.filename
     if not info.flag_bits & 0x800:
-        name = _guessed(name.encode("cp437"))
+        with contextlib.suppress(UnicodeEncodeError):  # from the Unicode extra field: Python 3.12+
+            name = _guessed(name.encode("cp437"))
     if info.create_system == 0:  # DOS and Windows
         name = name.replace("\\", "/")
     place = (info.header_offset, info.compress_size, info.compress_type)

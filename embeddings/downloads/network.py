@@ -364,10 +364,17 @@ def _address(text: str) -> URL:
 
 
 def _target(at: URL, location: str) -> URL:
-    target = at.join(_address(location)).with_fragment(None)
-    if target.scheme not in ("http", "https") or not target.host:
-        raise Failure("redirected to something that is not on the web")
-    return target.with_user(None)  # nobody's password is sent on
+    astray = "redirected to something that is not on the web"
+    try:
+        target = (
+            at.join(_address(location)).with_fragment(None).with_user(None)
+        )  # no password goes on
+        leads = target.scheme in ("http", "https") and target.host and target.port
+    except ValueError as error:  # yarl finds a name or a port that is none only when asked for it
+        raise Failure(astray) from error
+    if not leads:
+        raise Failure(astray)
+    return target
 
 
 def _check(response: aiohttp.ClientResponse) -> None:

@@ -90,14 +90,26 @@ def load(name: str, *, device: str = "auto") -> Encoder:
     CurationError
         When the name is unknown (the known ones are listed) or its weights cannot be had.
     """
+    kind, spec = kind_of(name)
+    entry: Callable[..., Encoder] = ENCODERS.get(kind)
+    return entry(spec, device=device)
+
+
+def kind_of(name: str) -> tuple[str, str]:
+    """Return the registry name of the encoder called `name`, and what stands after it.
+
+    Raises
+    ------
+    CurationError
+        When the name is unknown: the known ones are listed.
+    """
     kind, _, spec = PRESETS.get(name, name).partition(":")
     if kind not in ENCODERS.names():
         raise CurationError(
             f"unknown encoder {name!r}; known: {', '.join(ENCODERS.names())}; "
             f"presets: {', '.join(PRESETS)}"
         )
-    entry: Callable[..., Encoder] = ENCODERS.get(kind)
-    return entry(spec, device=device)
+    return kind, spec
 
 
 def space_name(encoder_id: str) -> str:

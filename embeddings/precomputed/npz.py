@@ -16,6 +16,7 @@ from embeddings.errors import CurationError
 from embeddings.precomputed.columns import PLURAL
 
 MOST_BYTES = 1 << 34  # unpacked: 5 million vectors of 768 numbers
+BOMB_BYTES, BOMB_RATIO = 1 << 28, 200  # beyond both no vectors are packed
 MOST_AXES = 2
 # what zipfile, zlib and numpy's header parser raise for bytes that are no .npz
 _DAMAGED = (
@@ -60,6 +61,9 @@ def read(path: Path) -> pa.Table:
 def _arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
     with zipfile.ZipFile(path) as file:
         members = file.infolist()
+        for info in members:
+            if info.file_size > max(BOMB_BYTES, BOMB_RATIO * info.compress_size):
+                raise CurationError(f"{path.name} is a decompression bomb ({info.filename})")
         size = sum(info.file_size for info in members)
         if size > MOST_BYTES:
             raise CurationError(

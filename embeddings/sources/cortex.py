@@ -12,7 +12,7 @@ from urllib.parse import unquote_to_bytes, urlsplit
 
 from embeddings import cortex, files
 from embeddings.cortex import Broken, CortexRecord
-from embeddings.files import WEB, Brought, Candidate
+from embeddings.files import Brought, Candidate
 from embeddings.formats import UnreadableImage
 from embeddings.originals import kept
 from embeddings.sources import Context
@@ -87,14 +87,14 @@ class _Finder:
         """Yield one candidate a record; what has to be downloaded is downloaded together."""
         found = [self._here(record) for record in chunk]
         missing = [
-            _web(record.url) or record.url
+            files.web_address(record.url) or record.url
             for record, here in zip(chunk, found, strict=True)
             if here is None and isinstance(record, CortexRecord)
         ]
         fetched = self._download(list(dict.fromkeys(missing)))
         for record, here in zip(chunk, found, strict=True):
             if here is None and isinstance(record, CortexRecord):
-                here = self._fetched(record, fetched.get(_web(record.url) or ""))
+                here = self._fetched(record, fetched.get(files.web_address(record.url) or ""))
             yield from self._once(here, record)
 
     def _once(
@@ -120,7 +120,7 @@ class _Finder:
         if isinstance(record, Broken):
             reason = f"its Cortex record cannot be used ({record.reason})"
             return self._refused(f"{self.root}/{record.where}", reason, self.changed)
-        if address := _web(record.url):
+        if address := files.web_address(record.url):
             return self._kept(record) or self._stored(record, address)
         scheme = _SCHEME.match(record.url)
         if scheme and scheme[1].lower() != "file":
@@ -136,7 +136,7 @@ class _Finder:
         except FileNotFoundError:
             return None
         brought = _brought(record, partial(files.read, str(path)))
-        address = _web(record.url) or record.url
+        address = files.web_address(record.url) or record.url
         return Candidate(address, status.st_size, status.st_mtime_ns, self.root, brought)
 
     def _stored(self, record: CortexRecord, path: str) -> Candidate | None:
@@ -188,7 +188,7 @@ def _brought(
 ) -> Brought:
     return Brought(
         read=read,
-        url=_web(record.url),
+        url=files.web_address(record.url),
         source=record.source,
         first_seen=record.first_seen,
         fields={DIFFERS: True} if differs else {},
@@ -205,13 +205,6 @@ def _again(context: Context, sha256: str) -> bytes:
     if data is None:
         raise UnreadableImage("cannot be opened: it is gone since the records were read")
     return data
-
-
-def _web(url: str) -> str | None:
-    """Return an address of the web, its scheme in small letters; None for any other."""
-    scheme, colon, rest = url.partition(":")
-    address = f"{scheme.lower()}{colon}{rest}"
-    return address if address.startswith(WEB) else None
 
 
 def _path(url: str, folder: str) -> str | None:

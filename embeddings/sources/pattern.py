@@ -25,8 +25,6 @@ def find(spec: str, context: Context) -> Iterator[Candidate]:
         raise CurationError(f"nothing matches {spec}; check the pattern, and quote it in the shell")
     passed: list[CurationError] = []
     for match in matches:
-        if "**" in spec and os.path.isdir(match):
-            continue  # its files match too
         try:
             yield from sources.find([match], context)
         except CurationError as error:

@@ -19,7 +19,6 @@ from embeddings.errors import CurationError
 from embeddings.files import Brought, Candidate
 from embeddings.formats import UnreadableImage
 from embeddings.metadata import field_name
-from embeddings.originals import WEB
 from embeddings.precomputed import CLUSTER_NAME, NONE, Precomputed
 from embeddings.sources import Context
 
@@ -122,9 +121,7 @@ class _Finder:
     def _url(self, row: int) -> str | None:
         for value in (self.own.paths[row], self.own.urls[row]):
             if value:
-                scheme, colon, rest = value.partition(":")
-                address = f"{scheme.lower()}{colon}{rest}"
-                return address if address.startswith(WEB) else None
+                return files.web_address(value)
         return None
 
     def _candidate(self, row: int, url: str | None, fetched: "dict[str, Downloaded]") -> Candidate:
@@ -197,7 +194,7 @@ class _Finder:
         told = {field_name(name): _plain(value) for name, value in values.items() if name}
         if own.cluster_names is not None:
             told[CLUSTER_NAME] = own.cluster_names[row]
-        url = candidate.brought.url or _web(own.urls[row])
+        url = candidate.brought.url or files.web_address(own.urls[row] or "")
         brought = Brought(
             read=read, url=url, fields=told, vector=vector, place=place, cluster=cluster
         )
@@ -213,10 +210,6 @@ def _again(context: Context, sha256: str) -> bytes:
     if data is None:
         raise UnreadableImage(UNKNOWN)
     return data
-
-
-def _web(url: str | None) -> str | None:
-    return url if url is not None and url.startswith(WEB) else None
 
 
 def _plain(value: Any) -> Any:

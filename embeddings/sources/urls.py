@@ -76,8 +76,10 @@ def find(spec: str, context: Context) -> Iterator[Candidate]:
         When the list cannot be read, has no column of URLs, or downloads cannot be stored.
     """
     if _is_url(spec):
-        host = "" if fault(spec) else urlsplit(spec).hostname
-        yield from _candidates(iter([Row(1, spec)]), host or spec, context)
+        if why := fault(spec):
+            raise CurationError(f"this address cannot be downloaded: {why}")
+        host = urlsplit(spec).hostname or "the web"
+        yield from _candidates(iter([Row(1, spec)]), host, context)
         return
     path = Path(spec).expanduser().absolute()
     yield from _candidates(parse(path), str(path), context)
@@ -102,7 +104,7 @@ def parse(path: Path) -> Iterator[Row]:
 
 
 def _is_url(spec: str) -> bool:
-    return spec.lower().startswith(("http://", "https://"))
+    return files.web_address(spec) is not None
 
 
 # -- from rows to candidates -----------------------------------------------------------------------
@@ -114,7 +116,7 @@ def _candidates(rows: Iterator[Row], root: str, context: Context) -> Iterator[Ca
     def places() -> Iterator[str]:
         for row in rows:
             # a line that is no URL passes through under its place, and so keeps its turn
-            place = f"{root}:{row.line}" if _fault(row) else row.url
+            place = f"{root}:{row.line}" if _fault(row) else files.web_address(row.url) or row.url
             ahead.append((place, row))
             yield place
 

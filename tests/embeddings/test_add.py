@@ -93,7 +93,7 @@ def test_moved_files_are_found_by_their_bytes(photos: Path, tmp_path: Path) -> N
     assert [Path(path).name for path in found.changed] == [names[1]]
     places = {row.path: row.status for row in store().locations()}
     assert places[str(moved / names[2])] == "ok"
-    assert places[str(photos / names[2])] == "missing"
+    assert places[str(photos / names[2])] == "moved"
     report = build("scenes", [moved], QUICK)
     assert report.unchanged == len(names) - 2, "a later build knows them"
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import streamlit as st
 
+from curation.app.components.frame import literal
 from curation.intake import Intake, Reason, intake, last_build, shown
 from curation.workspace import Workspace
 
@@ -95,14 +96,14 @@ def _last_build(report: dict[str, Any] | None) -> None:
     timings = report["timings"]
     st.caption(
         f"{report['made_at'][:19].replace('T', ' ')} UTC · {timings['wall_seconds']:,.1f} s on "
-        f"{report['device']} · encoder {report['encoder']} · "
+        f"{report['device']} · encoder {literal(report['encoder'])} · "
         f"peak memory {timings['peak_memory_bytes'] / 2**20:,.0f} MiB"
     )
     busy = report.get("encoder_busy")
     if busy is not None:
         st.progress(min(busy, 1.0), f"The encoder worked {busy:.0%} of scan to store")
     for note in report.get("notes", []):
-        st.info(note)
+        st.info(literal(note))
     st.dataframe(
         [
             {
