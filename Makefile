@@ -10,7 +10,7 @@ APP_STAMP := $(VENV)/.installed-app
 TEST_STAMP := $(VENV)/.installed-test
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint format bench docs build clean chromium
+.PHONY: help install run test crash lint format bench docs build clean chromium
 
 help: ## print this menu
 	@echo "Curation Atlas"
@@ -23,6 +23,11 @@ run: $(APP_STAMP) ## build the sample dataset and serve the app on 127.0.0.1 (PO
 
 test: $(TEST_STAMP) chromium ## run every test, the slow and the browser ones too
 	$(BIN)/python -m pytest
+
+crash: $(TEST_STAMP) ## kill builds and curators 20 times instead of a few, and fill disks
+	CURATE_TEST_KILLS=20 $(BIN)/python -m pytest \
+	  tests/embeddings/test_safety.py tests/embeddings/test_migrations.py \
+	  tests/curation/test_journal_crash.py
 
 lint: $(TEST_STAMP) ## ruff, mypy and the import directions, without changing a file
 	$(BIN)/ruff check
