@@ -54,7 +54,7 @@ def test_the_demo_is_the_sample_with_its_digits_and_says_how_to_look_at_it(
     before = Workspace(digits).newest_version()
     outcome = curate("demo", "--no-serve")
     assert (outcome.code, outcome.err) == (0, "")
-    assert "1,797 images in 'digits' (0 new)" in outcome.out
+    assert "1,797 images in 'digits' (0 new, 1,797 files hold images known already)" in outcome.out
     assert outcome.out.splitlines()[-1] == "look at it: curate serve -d digits"
     assert len(list((home / ".samples" / "digits").glob("*.png"))) == 1797
     assert Workspace(digits).newest_version() == before, "the same images are the same atlas"
