@@ -62,7 +62,7 @@ def _unreadable(workspace: Workspace, found: Intake) -> None:
     marked = chosen["selection"]["rows"]
     if not marked:
         st.caption(
-            "Choose a reason to see its files. Nothing of them is lost: mend and build again."
+            "Choose a reason to see its files. Mend them and build again: only they are read."
         )
         return
     _files(workspace, found.unreadable[marked[0]])
