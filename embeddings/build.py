@@ -111,7 +111,13 @@ def build(
     clusters.CLUSTERERS.get(options.cluster)
 
     def check(encoder_id: str, found: Scan) -> None:
-        given.check(found, options, Options())
+        usual = Options()  # what is as usual may not have been asked for
+        given.check(
+            found,
+            layout=None if options.layout == usual.layout else options.layout,
+            dims=None if options.dims == usual.dims else options.dims,
+            cluster=None if options.cluster == usual.cluster else options.cluster,
+        )
 
     return run(name, specs, options, lay_out, progress, check)
 

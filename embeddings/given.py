@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -31,9 +31,6 @@ from embeddings.schema import (
     rows_of,
 )
 from embeddings.store import Store
-
-if TYPE_CHECKING:
-    from embeddings.build import Options
 
 NO_VECTOR = "not readable yet: nothing brings a vector for it, and the space has no model"
 SAME = 0.9999  # cosine of a vector with itself after float16
@@ -237,8 +234,10 @@ class Places:
         return found
 
 
-def check(found: Scan, options: "Options", default: "Options") -> None:
+def check(found: Scan, *, layout: str | None, dims: int | None, cluster: str | None) -> None:
     """Refuse a layout or a clusterer that was asked for where a table brings its own.
+
+    What was not asked for is None.
 
     Raises
     ------
@@ -248,16 +247,16 @@ def check(found: Scan, options: "Options", default: "Options") -> None:
     """
     placed = [one for one in found.candidates if one.brought.place is not None]
     clustered = [one for one in found.candidates if one.brought.cluster is not None]
-    dims = {len(one.brought.place) for one in placed if one.brought.place is not None}
-    if len(dims) > 1:
+    numbers = {len(one.brought.place) for one in placed if one.brought.place is not None}
+    if len(numbers) > 1:
         raise CurationError("some places have 2 numbers and some 3; give all of them as many")
     asked: list[tuple[str, str, Sequence[Candidate]]] = []
-    if options.layout != default.layout:
-        asked.append((f"--layout {options.layout}", "places", placed))
-    if options.dims != default.dims and options.dims not in dims:
-        asked.append((f"--dims {options.dims}", "places", placed))
-    if options.cluster != default.cluster:
-        asked.append((f"--cluster {options.cluster}", "clusters", clustered))
+    if layout is not None:
+        asked.append((f"--layout {layout}", "places", placed))
+    if dims is not None and dims not in numbers:
+        asked.append((f"--dims {dims}", "places", placed))
+    if cluster is not None:
+        asked.append((f"--cluster {cluster}", "clusters", clustered))
     for option, what, bringing in asked:
         if bringing:
             raise CurationError(
