@@ -357,14 +357,19 @@ def _below(path: str, places: frozenset[str]) -> bool:
     return True
 
 
-def _gone(path: str, listed: frozenset[str]) -> bool:
+def _there(path: str) -> bool:
+    """Say whether something is at `path`, or may be: a folder without permission hides it."""
     try:
         os.lstat(path)
     except PermissionError:
-        return False  # hidden, not gone: its folder is a row that says so
+        return True
     except OSError:
-        pass
-    else:
+        return False
+    return True
+
+
+def _gone(path: str, listed: frozenset[str]) -> bool:
+    if _there(path):
         return False
     above = os.path.dirname(path)
     while not os.path.lexists(above):
