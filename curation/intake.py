@@ -15,7 +15,7 @@ from embeddings.images import printable
 from embeddings.schema import Location
 from embeddings.store import Store
 
-STATUSES = ("ok", "unreadable", "missing")
+STATUSES = ("ok", "unreadable", "missing", "moved")
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,8 @@ def _plain(text: str) -> str:
 @lru_cache(maxsize=4)
 def _intake(tables: Path, dataset_id: str, version: int) -> Intake:
     del dataset_id, version  # part of the key
-    rows = Store(tables).locations()
+    # a file that moved is counted where it is now
+    rows = [row for row in Store(tables).locations() if row.status != "moved"]
     by_reason: dict[str, list[Location]] = defaultdict(list)
     for row in rows:
         if row.status == "unreadable":

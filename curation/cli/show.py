@@ -89,10 +89,12 @@ def _busy(build: dict[str, Any]) -> str:
 
 @click.command()
 @dataset
-@click.option("--status", default="unreadable", show_default=True, help="ok, unreadable, missing.")
+@click.option(
+    "--status", default="unreadable", show_default=True, help="ok, unreadable, missing, moved."
+)
 @as_json
 def files(name: str, status: str, as_json: bool) -> None:
-    """List the files a dataset was fed that are unreadable (with the reason), missing, or ok."""
+    """List the files of one status: unreadable (with the reason), missing, moved, or ok."""
     from curation import intake
     from curation.workspace import Workspace
 

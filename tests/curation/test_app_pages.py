@@ -13,6 +13,7 @@ from streamlit.testing.v1 import AppTest
 
 from curation.app import state
 from curation.app.components import acts
+from curation.exporters import EXPORTERS
 from curation.schema import Selection
 from curation.server import MAIN
 from curation.viewer.component import sheet_version
@@ -364,7 +365,9 @@ def test_the_export_page_writes_what_it_says_and_does_not_overwrite(
 ) -> None:
     test = page("export")
     assert words(test)[0].startswith("1,797 items, 8 labelled in 2 categories, 0 excluded")
-    test.radio(key="export-format").set_value("imagefolder")
+    formats = test.radio(key="export-format")
+    assert (formats.value, sorted(formats.options)) == ("csv", EXPORTERS.names())
+    formats.set_value("imagefolder")
     drawn(test)
     (field,) = test.text_input
     assert field.value == str(Path.home() / "curation-exports" / "digits-imagefolder")

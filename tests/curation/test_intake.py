@@ -13,6 +13,7 @@ from curation.intake import files, intake, last_build
 from curation.workspace import Workspace
 from embeddings.build import Options, build
 from embeddings.errors import CurationError
+from embeddings.relocate import relocate
 
 QUICK = Options(encoder="builtin", layout="pca", cluster="kmeans")
 
@@ -54,8 +55,18 @@ def test_a_later_build_is_seen(messy: Workspace, tmp_path: Path) -> None:
     assert intake(messy).unreadable_files == 4
 
 
+def test_files_that_moved_are_counted_once_and_are_not_missing(
+    messy: Workspace, tmp_path: Path
+) -> None:
+    (tmp_path / "photos").rename(tmp_path / "elsewhere")
+    relocate("messy", tmp_path / "photos", tmp_path / "elsewhere")
+    found = intake(messy)
+    assert (found.files, found.images, found.duplicates) == (13, 7, 1)
+    assert len(files(messy, "moved")) == 7
+
+
 def test_an_unknown_status_lists_the_known_ones(messy: Workspace) -> None:
-    with pytest.raises(CurationError, match="known: ok, unreadable, missing"):
+    with pytest.raises(CurationError, match="known: ok, unreadable, missing, moved"):
         files(messy, "lost")
 
 

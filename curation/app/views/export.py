@@ -11,9 +11,9 @@ from curation.workspace import Workspace
 ABOUT = {
     "csv": "One row an item: ids, paths, labels, flags, cluster and metadata, as text.",
     "parquet": "The same columns, typed, for pandas, DuckDB or a training script.",
+    "imagefolder": "The labelled images copied into a folder a category; excluded ones stay out.",
     "urls": "The URLs the images came from, with labels; for curate build or img2dataset.",
     "cortex": "One Cortex record an image, as a page of JSON.",
-    "imagefolder": "The labelled images copied into a folder a category; excluded ones stay out.",
 }
 
 
@@ -27,7 +27,9 @@ def page(workspace: Workspace) -> None:
         f"{len(workspace.labels.flagged('excluded')):,} excluded; "
         f"journal at decision {workspace.journal.head}"
     )
-    format = st.radio("Format", EXPORTERS.names(), captions=_captions(), key="export-format")
+    formats = _formats()
+    captions = [ABOUT.get(name, "") for name in formats]
+    format = st.radio("Format", formats, captions=captions, key="export-format")
     default = Path.home() / "curation-exports" / f"{workspace.name}-{format}"
     to = st.text_input("Folder to write", str(default), key=f"export-to-{workspace.name}-{format}")
     overwrite = st.checkbox("Replace the folder when it is there", key="export-overwrite")
@@ -35,8 +37,10 @@ def page(workspace: Workspace) -> None:
         _write(workspace, atlas.version, format, to, overwrite)
 
 
-def _captions() -> list[str]:
-    return [ABOUT.get(name, "") for name in EXPORTERS.names()]
+def _formats() -> list[str]:
+    """Return the formats as they stand in `ABOUT`, the first being the usual one, plug-ins last."""
+    known = list(ABOUT)
+    return sorted(EXPORTERS.names(), key=lambda name: (*known, name).index(name))
 
 
 def _write(workspace: Workspace, version: str, format: str, to: str, overwrite: bool) -> None:
