@@ -1,7 +1,9 @@
 """Growing a dataset: new files, gone files, moved files; nobody moves and nothing is lost."""
 
 import shutil
+import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -9,7 +11,7 @@ import pytest
 
 from embeddings import dataset as datasets
 from embeddings.add import add
-from embeddings.build import Options, build
+from embeddings.build import Options, Report, build
 from embeddings.errors import CurationError
 from embeddings.relocate import relocate
 from embeddings.samples import scenes
@@ -49,6 +51,28 @@ def test_added_images_are_on_the_atlas_and_nobody_moved(photos: Path, later: Pat
     assert store().atlas_runs()[-1]["version"] == report.atlas_version, "it is the newest"
     again = add("scenes", [later], ADD)
     assert (again.new_vectors, again.atlas_version) == (0, report.atlas_version)
+
+
+def test_an_add_stands_on_the_atlas_that_another_made_just_before_it(
+    photos: Path, later: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build("scenes", [photos], QUICK)
+    more = tmp_path / "last"
+    scenes.generate(more, scenes=8, seed=7)
+    module = sys.modules[add.__module__]
+    run = module.run
+
+    def meanwhile(*arguments: Any) -> Report:
+        monkeypatch.setattr(module, "run", run)
+        between.append(add("scenes", [later], ADD, anew=True).atlas_version)
+        return run(*arguments)
+
+    between: list[str] = []
+    monkeypatch.setattr(module, "run", meanwhile)
+    after = store_atlas(add("scenes", [more / "images"], ADD).atlas_version)
+    before = store_atlas(between[0])
+    assert len(after) > len(before)
+    assert np.array_equal(after.xy[after.rows_of(before.item_ids)], before.xy)
 
 
 def store_atlas(version: str):
