@@ -372,6 +372,12 @@ def test_the_export_page_writes_what_it_says_and_does_not_overwrite(
     (field,) = test.text_input
     assert field.value == str(Path.home() / "curation-exports" / "digits-imagefolder")
     field.set_value(str(tmp_path / "set"))
+    drawn(test)
+    formats.set_value("csv")
+    drawn(test)
+    assert test.text_input[0].value == str(tmp_path / "set")  # what the curator typed stays
+    formats.set_value("imagefolder")
+    drawn(test)
     press(test, "Export")
     assert test.success[0].value.startswith(f"Written to {tmp_path / 'set'}; manifest.json")
     found = {folder.name: len(list(folder.iterdir())) for folder in (tmp_path / "set").glob("*/")}

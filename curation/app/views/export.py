@@ -29,9 +29,19 @@ def page(workspace: Workspace) -> None:
     )
     formats = _formats()
     captions = [ABOUT.get(name, "") for name in formats]
-    format = st.radio("Format", formats, captions=captions, key="export-format")
-    default = Path.home() / "curation-exports" / f"{workspace.name}-{format}"
-    to = st.text_input("Folder to write", str(default), key=f"export-to-{workspace.name}-{format}")
+    usual = {name: _usual_target(workspace, name) for name in formats}
+    target = f"export-to-{workspace.name}"
+    format = st.radio(
+        "Format",
+        formats,
+        captions=captions,
+        key="export-format",
+        on_change=lambda: _follow(target, usual),
+    )
+    # one field for all formats: a key for each would show two of them while the page is redrawn
+    if state.value(target) is None:
+        state.set_value(target, usual[format])
+    to = st.text_input("Folder to write", key=target)
     overwrite = st.checkbox("Replace the folder when it is there", key="export-overwrite")
     if st.button("Export", type="primary", icon=":material/download:", key="export-go"):
         _write(workspace, atlas.version, format, to, overwrite)
@@ -41,6 +51,16 @@ def _formats() -> list[str]:
     """Return the formats as they stand in `ABOUT`, the first being the usual one, plug-ins last."""
     known = list(ABOUT)
     return sorted(EXPORTERS.names(), key=lambda name: (*known, name).index(name))
+
+
+def _usual_target(workspace: Workspace, format: str) -> str:
+    return str(Path.home() / "curation-exports" / f"{workspace.name}-{format}")
+
+
+def _follow(target: str, usual: dict[str, str]) -> None:
+    """Name the usual folder of the format just chosen, unless the curator has named another."""
+    if state.value(target) in usual.values():
+        state.set_value(target, usual[state.value("export-format")])
 
 
 def _write(workspace: Workspace, version: str, format: str, to: str, overwrite: bool) -> None:
