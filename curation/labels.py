@@ -131,6 +131,14 @@ class LabelState:
         numbers = np.bincount(codes[codes != NONE], minlength=len(legend)).tolist()
         return {label: n for label, n in zip(legend, numbers, strict=True) if n}
 
+    def tally(self, field: str, item_nos: ItemNos) -> dict[str, int]:
+        """Return how many of the items (m,) carry each label, labels of none left out."""
+        with self._lock:
+            codes = self._codes[self._winners(field, item_nos)]
+            legend = list(self._channel(field).legend)
+        numbers = np.bincount(codes[codes != NONE], minlength=len(legend)).tolist()
+        return {label: n for label, n in zip(legend, numbers, strict=True) if n}
+
     def items_with(self, field: str, value: str | None) -> BitMap:
         """Return the numbers of the items labelled `value`; None = those without a label."""
         codes, legend = self.codes(field)
@@ -221,6 +229,8 @@ class LabelState:
 
     def _grow(self, n: int) -> None:
         for channel in self._channels.values():
+            if len(channel.winner) == n:
+                continue  # not copied for nothing: 4 MB each at 1,000,000 items
             fresh = np.full(n - len(channel.winner), NONE, np.int32)
             channel.winner = np.concatenate([channel.winner, fresh])
 

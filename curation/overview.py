@@ -1,10 +1,14 @@
 """What the pages show of a workspace: progress, labels to offer, what a selection is made of."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from weakref import WeakKeyDictionary
 
 import numpy as np
+import pyarrow as pa
 
+from curation.records import known_rows
 from curation.schema import FLAGS, Selection
 from curation.workspace import Workspace
 
@@ -63,8 +67,19 @@ def likely_labels(workspace: Workspace, name: str, field: str = "category") -> l
     return list(dict.fromkeys([*begun, *close]))[:3]
 
 
+_imported: WeakKeyDictionary[Workspace, tuple[int, list[str]]] = WeakKeyDictionary()
+
+
 def _imported_names(workspace: Workspace) -> list[str]:
-    rows = workspace.store.fields()
+    """Return the names that metadata brought; the table is read again only when it has changed."""
+    version = workspace.store.version("fields")
+    found = _imported.get(workspace)
+    if found is None or found[0] != version:
+        found = _imported[workspace] = (version, _names_in(workspace.store.fields()))
+    return found[1]
+
+
+def _names_in(rows: pa.Table) -> list[str]:
     names: set[str] = set()
     for column in rows.column_names:
         if column.lower() in LABEL_COLUMNS:
@@ -75,15 +90,23 @@ def _imported_names(workspace: Workspace) -> list[str]:
 
 def flag_counts(workspace: Workspace, selection: Selection) -> dict[str, int]:
     """Return how many items of a selection have each flag; flags that none has are left out."""
-    bits = workspace.labels.flags(workspace.journal.item_nos(selection.item_ids))
+    bits = workspace.labels.flags(workspace.nos_of(selection))
     counts = {flag: int((bits >> bit & 1).sum()) for bit, flag in enumerate(FLAGS)}
     return {flag: count for flag, count in counts.items() if count}
+
+
+def clusters_of(workspace: Workspace, selection: Selection, item_ids: Sequence[str]) -> list[int]:
+    """Return the cluster of each of `item_ids` on the atlas of `selection`."""
+    atlas = workspace.atlas(selection.atlas_version)
+    rows = known_rows(atlas.item_ids, np.array(item_ids, dtype=np.str_))
+    found: list[int] = atlas.cluster[rows].tolist()
+    return found
 
 
 def composition(workspace: Workspace, selection: Selection) -> list[tuple[int, int]]:
     """Return how many items of a selection are in each cluster, most first."""
     atlas = workspace.atlas(selection.atlas_version)
-    numbers = atlas.cluster[atlas.rows_of(selection.item_ids)]
+    numbers = atlas.cluster[workspace.rows_of(selection)]
     found, counts = np.unique(numbers, return_counts=True)
     order = np.argsort(-counts, kind="stable")
     return [(int(found[at]), int(counts[at])) for at in order]

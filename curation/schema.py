@@ -6,10 +6,12 @@ import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 from pyroaring import BitMap
 
 from embeddings.errors import CurationError
-from embeddings.schema import ID_LENGTH, Ids
+from embeddings.schema import ID_LENGTH, Atlas, Ids, Int32
 
 FIELDS = ("category", "instance")
 FLAGS = ("excluded", "outlier", "duplicate", "unclear")
@@ -71,19 +73,55 @@ class Decision:
 
 @dataclass(frozen=True)
 class Selection:
-    """Items drawn on one version of the atlas: `item_ids` (m,) sorted ascending and unique."""
+    """Items drawn on one version of the atlas: `item_ids` (m,) sorted ascending and unique.
+
+    `rows` (m,) int32 are their row numbers on that atlas where they are known: looking up 100,000
+    ids takes as long as everything else that happens to them.
+    """
 
     item_ids: Ids
     atlas_version: str
+    rows: Int32 | None = dataclasses.field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.item_ids.dtype.kind != "U":
             raise ValueError(f"item_ids must be strings, got {self.item_ids.dtype}")
         if not (self.item_ids[1:] > self.item_ids[:-1]).all():
             raise ValueError("item_ids must be sorted ascending and unique")
+        if self.rows is not None and self.rows.shape != self.item_ids.shape:
+            raise ValueError(f"rows must have shape {self.item_ids.shape}, got {self.rows.shape}")
 
     def __len__(self) -> int:
         return len(self.item_ids)
+
+    @classmethod
+    def of(cls, atlas: Atlas, rows: Int32) -> "Selection":
+        """Return the items in these sorted rows of an atlas."""
+        return cls(atlas.item_ids[rows], atlas.version, rows)
+
+    def part(self, mask: npt.NDArray[np.bool_]) -> "Selection":
+        """Return the items where `mask` (m,) holds."""
+        rows = None if self.rows is None else self.rows[mask]
+        return Selection(self.item_ids[mask], self.atlas_version, rows)
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a label would do to a selection, before it is applied.
+
+    `items` are those that are not `excluded`; `relabels` counts by label the ones among them that
+    a person has labelled otherwise.
+    """
+
+    items: int
+    relabels: dict[str, int]
+    unchanged: int
+    excluded: int
+
+    @property
+    def overwrites(self) -> int:
+        """How many human labels would change."""
+        return sum(self.relabels.values())
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,7 @@
 """The one object that the app, the command line and a notebook talk to."""
 
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any
@@ -15,37 +14,19 @@ from pyroaring import BitMap
 from curation import checks, exporters
 from curation.journal import Journal, Overtaken
 from curation.labels import LabelState
+from curation.nearby import Nearby, grown, outwards
 from curation.people import whoami
 from curation.query import Selector, compile_query, parse_selector
 from curation.records import image_reader, known_rows, records
-from curation.schema import FLAG_BITS, Decision, Finding, Selection, clean_label
+from curation.schema import FLAG_BITS, Decision, Finding, Forecast, Selection, clean_label
 from embeddings import cortex
 from embeddings import dataset as datasets
 from embeddings.errors import CurationError
-from embeddings.schema import Atlas, Ids, Neighbours, Vectors
+from embeddings.schema import Atlas, Ids, Int32, Neighbours, Vectors
 from embeddings.store import Store
 
 Int64 = npt.NDArray[np.int64]
 _KEPT = 4  # atlases held in RAM: the newest, and those that open tabs still show
-
-
-@dataclass(frozen=True)
-class Forecast:
-    """What a label would do to a selection, before it is applied.
-
-    `items` are those that are not `excluded`; `relabels` counts by label the ones among them that
-    a person has labelled otherwise.
-    """
-
-    items: int
-    relabels: dict[str, int]
-    unchanged: int
-    excluded: int
-
-    @property
-    def overwrites(self) -> int:
-        """How many human labels would change."""
-        return sum(self.relabels.values())
 
 
 class Workspace:
@@ -75,6 +56,7 @@ class Workspace:
         self._atlases: dict[str, Atlas] = {}
         self._nos: dict[str, Int64] = {}
         self._vectors: dict[str, Vectors] = {}
+        self._nearby = Nearby(self.store)
         self._register()
 
     def _register(self) -> None:
@@ -147,7 +129,7 @@ class Workspace:
         rows = self._rows(atlas, parse_selector(selector))
         if not len(rows):
             raise CurationError(f"{selector[:80]!r} selects no item of {self.name!r}")
-        return Selection(atlas.item_ids[np.sort(rows)], atlas.version)
+        return Selection.of(atlas, np.sort(rows).astype(np.int32))
 
     def _rows(self, atlas: Atlas, selector: Selector) -> npt.NDArray[Any]:
         if selector.kind == "all":
@@ -172,28 +154,42 @@ class Workspace:
             items = self.labels.flagged(selector.value)
         else:
             items = self.labels.items_with("category", clean_label(selector.value))
-        return np.flatnonzero(np.isin(self.item_nos(atlas.version), np.array(items, np.int64)))
+        return self.rows_with(items, atlas.version)
 
     def typical_first(self, selection: Selection) -> tuple[Ids, npt.NDArray[np.float32]]:
         """Return a selection's ids from its medoid outwards, and each one's distance to it.
 
-        The distance is cosine, in the original space, (m,) float32. The medoid is the member
-        whose summed distance to all the others is least.
+        The distance is cosine, in the original space, (m,) float32; see `nearby.outwards`.
         """
         atlas = self.atlas(selection.atlas_version)
         vectors = self.vectors(atlas.space)
-        rows = vectors.rows[known_rows(vectors.item_ids, selection.item_ids)]
-        medoid = int(np.argmax(rows @ rows.sum(axis=0)))
-        distance = np.maximum(0.0, 1.0 - rows @ rows[medoid]).astype(np.float32)
-        distance[medoid] = 0.0
-        order = np.argsort(distance, kind="stable")
-        return selection.item_ids[order], distance[order]
+        rows = self._nearby.vector_rows(atlas, vectors)[self.rows_of(selection)]
+        order, distance = outwards(vectors.rows, rows)
+        return selection.item_ids[order], distance
 
-    def clusters_of(self, selection: Selection, item_ids: Sequence[str]) -> list[int]:
-        """Return the cluster of each of `item_ids` on the atlas of `selection`."""
-        atlas = self.atlas(selection.atlas_version)
-        rows = known_rows(atlas.item_ids, np.array(item_ids, dtype=np.str_))
-        return [int(cluster) for cluster in atlas.cluster[rows]]
+    def grown(self, rows: Int32, atlas: Atlas, k: int) -> Int32:
+        """Return `rows` of an atlas and the `k` nearest of each in the space, sorted."""
+        return grown(rows, self._nearby.rows(atlas), k)
+
+    def rows_of(self, selection: Selection) -> Int32:
+        """Return the rows of a selection on its atlas, (m,) int32."""
+        if selection.rows is not None:
+            return selection.rows
+        return known_rows(self.atlas(selection.atlas_version).item_ids, selection.item_ids)
+
+    def rows_with(self, items: BitMap, version: str) -> Int32:
+        """Return the rows of an atlas that hold the items of these numbers, (m,) int32, sorted."""
+        held = self.item_nos(version)
+        mask = np.zeros(int(held.max(initial=-1)) + 1, np.bool_)
+        numbers = np.asarray(items.to_array(), dtype=np.int64)
+        mask[numbers[numbers < len(mask)]] = True
+        return np.flatnonzero(mask[held]).astype(np.int32)
+
+    def nos_of(self, selection: Selection) -> Int64:
+        """Return the journal's number of each item of a selection, (m,) int64."""
+        if selection.rows is None:
+            return self.journal.item_nos(selection.item_ids)
+        return self.item_nos(selection.atlas_version)[selection.rows]
 
     # ---- acts
 
@@ -201,12 +197,10 @@ class Workspace:
         """Return what labelling `selection` would change, before it is done."""
         value = clean_label(value)
         self.labels.refresh()
-        items = self.journal.item_nos(selection.item_ids)
+        items = self.nos_of(selection)
         away = self.excluded(items)
         rest = items[~away]
-        held = self.labels.category(rest) if field == "category" else self.labels.instance(rest)
-        names, counts = np.unique([name for name in held if name is not None], return_counts=True)
-        found = dict(zip(names.tolist(), counts.tolist(), strict=True))
+        found = dict(sorted(self.labels.tally(field, rest).items()))
         unchanged = found.pop(value, 0)
         return Forecast(len(rest), found, unchanged, int(away.sum()))
 
@@ -245,12 +239,10 @@ class Workspace:
 
     def without_excluded(self, selection: Selection) -> Selection:
         """Return the items of `selection` that remain; CurationError when all are excluded."""
-        rest = selection.item_ids[~self.excluded(self.journal.item_nos(selection.item_ids))]
+        rest = selection.part(~self.excluded(self.nos_of(selection)))
         if not len(rest):
-            raise CurationError(
-                f"all {len(selection.item_ids)} items are excluded; restore them first"
-            )
-        return Selection(rest, selection.atlas_version)
+            raise CurationError(f"all {len(selection)} items are excluded; restore them first")
+        return rest
 
     def excluded(self, items: Int64) -> npt.NDArray[np.bool_]:
         """Return which of the items (m,), by number, are flagged excluded."""
@@ -260,10 +252,10 @@ class Workspace:
     def without_label(self, selection: Selection, field: str = "category") -> Selection | None:
         """Return the items of `selection` that have no label of `field`; None when all have."""
         self.labels.refresh()
-        items = self.journal.item_nos(selection.item_ids)
+        items = self.nos_of(selection)
         held = self.labels.category(items) if field == "category" else self.labels.instance(items)
-        bare = selection.item_ids[np.array([name is None for name in held], dtype=bool)]
-        return Selection(bare, selection.atlas_version) if len(bare) else None
+        bare = selection.part(np.array([name is None for name in held], dtype=np.bool_))
+        return bare if len(bare) else None
 
     def clear(
         self,
@@ -304,7 +296,7 @@ class Workspace:
     ) -> Decision:
         decision = self.journal.append(
             action,
-            items=BitMap(self.journal.item_nos(selection.item_ids).tolist()),
+            items=BitMap(self.nos_of(selection).astype(np.uint32)),
             made_by=made_by or self.made_by,
             field=field,
             value=value,

@@ -8,7 +8,7 @@ import PIL.Image
 SIDE = 128  # pixels of the longest side
 QUALITY = 80
 CELL = 64  # pixels of one square cell of a sheet
-COLUMNS = 16
+SHEET_WIDTH = 1024  # pixels: what a texture surely has
 
 
 def make(image: PIL.Image.Image) -> bytes:
@@ -22,25 +22,29 @@ def make(image: PIL.Image.Image) -> bytes:
     return _jpeg(image.resize((width, height), PIL.Image.Resampling.BILINEAR, reducing_gap=1.0))
 
 
-def sheet(thumbnails: Sequence[bytes | None]) -> bytes:
-    """Return one JPEG of 64-pixel cells, 16 in a row, in the order given; None is a grey cell."""
-    rows = max(1, -(-len(thumbnails) // COLUMNS))
-    paper = PIL.Image.new("RGB", (COLUMNS * CELL, rows * CELL), (128, 128, 128))
+def sheet(thumbnails: Sequence[bytes | None], cell: int = CELL) -> bytes:
+    """Return one JPEG of square cells, 1024 pixels wide, in the order given; None is a grey cell.
+
+    `cell` is the side of a cell in pixels; 1024 // cell stand in a row.
+    """
+    columns = SHEET_WIDTH // cell
+    rows = max(1, -(-len(thumbnails) // columns))
+    paper = PIL.Image.new("RGB", (columns * cell, rows * cell), (128, 128, 128))
     for number, data in enumerate(thumbnails):
         if data is None:
             continue
         with PIL.Image.open(io.BytesIO(data)) as image:
-            image.draft("RGB", (CELL, CELL))
-            cell = _square(image.convert("RGB"))
-        paper.paste(cell, (number % COLUMNS * CELL, number // COLUMNS * CELL))
+            image.draft("RGB", (cell, cell))
+            square = _square(image.convert("RGB"), cell)
+        paper.paste(square, (number % columns * cell, number // columns * cell))
     return _jpeg(paper)
 
 
-def _square(image: PIL.Image.Image) -> PIL.Image.Image:
+def _square(image: PIL.Image.Image, cell: int) -> PIL.Image.Image:
     side = min(image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2
     return image.resize(
-        (CELL, CELL), PIL.Image.Resampling.BILINEAR, box=(left, top, left + side, top + side)
+        (cell, cell), PIL.Image.Resampling.BILINEAR, box=(left, top, left + side, top + side)
     )
 
 

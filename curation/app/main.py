@@ -47,6 +47,7 @@ def main() -> None:
         st.switch_page(pages[wanted])
     frame.sidebar(workspace)
     frame.words()
+    frame.live(workspace)
     chosen.run()
 
 

@@ -18,7 +18,7 @@ from curation.viewer.payload import decode_selection, encode_selection
 from curation.workspace import Workspace, shared
 from embeddings import dataset as datasets
 from embeddings.errors import CurationError
-from embeddings.schema import Atlas, Ids
+from embeddings.schema import Atlas, Ids, Int32, rows_of
 
 
 def workspace() -> Workspace | None:
@@ -48,10 +48,34 @@ def _kept(name: str, default: str | None = None) -> str | None:
 
 
 def atlas(workspace: Workspace) -> Atlas:
-    """Return the atlas this tab shows: the one in the address, else the newest."""
-    wanted = _kept("atlas")
+    """Return the atlas this tab shows: the one in the address, or the newest when it was opened.
+
+    A newer one never takes its place by itself: the curator may be in the middle of something.
+    """
+    wanted = _kept("atlas") or st.session_state.get("shown-atlas")
     known = {run["version"] for run in workspace.runs()}
-    return workspace.atlas(wanted if wanted in known else None)
+    found = workspace.atlas(wanted if wanted in known else None)
+    st.session_state["shown-atlas"] = found.version
+    return found
+
+
+def newer(workspace: Workspace) -> bool:
+    """Whether an atlas was made since this tab last asked, and another one is shown; said once."""
+    runs = workspace.runs()
+    newest = str(runs[0]["version"]) if runs else None
+    before = st.session_state.get("newest-atlas", newest)
+    st.session_state["newest-atlas"] = newest
+    return before not in (None, newest) and atlas(workspace).version != newest
+
+
+def reload() -> None:
+    """Show the newest atlas with nothing selected, as if the page had been opened anew."""
+    for name in ("atlas", "kept-atlas", "shown-atlas"):
+        st.session_state.pop(name, None)
+    if "atlas" in st.query_params:
+        del st.query_params["atlas"]
+    select(None)
+    send("clear")
 
 
 # ---- selection
@@ -67,22 +91,29 @@ def take_message(workspace: Workspace, message: Mapping[str, Any] | None) -> Non
     """Take a selection message of the map; one that is refused is said, never guessed."""
     if message is None:
         return
+    version = message.get("version") if isinstance(message, Mapping) else None
     try:
-        version = message.get("version") if isinstance(message, Mapping) else None
         drawn = workspace.atlas(str(version))
+    except CurationError as error:
+        say(str(error), "gone")
+        return
+    try:
         rows = decode_selection(message, drawn).rows
     except CurationError as error:
         say(str(error), "error")
         return
     before, away = selection(), dropped()
-    select(Selection(drawn.item_ids[rows], drawn.version) if len(rows) else None)
-    if before is not None and _is_part(before.item_ids, drawn.item_ids[rows]):
+    select(Selection.of(drawn, rows) if len(rows) else None)
+    if away and before is not None and _is_part(drawn, workspace.rows_of(before), rows):
         st.session_state["dropped"] = away & frozenset(drawn.item_ids[rows].tolist())
 
 
-def _is_part(one: Ids, other: Ids) -> bool:
+def _is_part(drawn: Atlas, one: Int32, other: Int32) -> bool:
     """Whether one holds the other: the selection was added to or taken from, not made anew."""
-    return bool(np.isin(one, other).all() or np.isin(other, one).all())
+    mask = np.zeros(len(drawn), np.bool_)
+    mask[one] = True
+    both = np.count_nonzero(mask[other])
+    return both in (len(one), len(other))
 
 
 def select(value: Selection | None) -> None:
@@ -91,11 +122,9 @@ def select(value: Selection | None) -> None:
     st.session_state["dropped"] = frozenset()
 
 
-def show(drawn: Atlas, item_ids: Ids) -> None:
-    """Select those of `item_ids` that an atlas has, on the map too."""
-    here = np.sort(item_ids[np.isin(item_ids, drawn.item_ids)])
-    select(Selection(here, drawn.version) if len(here) else None)
-    rows = drawn.rows_of(here)
+def show(drawn: Atlas, rows: Int32) -> None:
+    """Select these sorted rows of an atlas, on the map too."""
+    select(Selection.of(drawn, rows) if len(rows) else None)
     send("select", bits=encode_selection(rows, drawn), version=drawn.version)
 
 
@@ -103,14 +132,15 @@ def follow(drawn: Atlas) -> None:
     """Carry the selection over to the atlas that is drawn: the map and the words agree."""
     held, away = selection(), dropped()
     if held is not None and held.atlas_version != drawn.version:
-        show(drawn, held.item_ids)
+        rows = drawn.rows_of(held.item_ids)
+        show(drawn, np.sort(rows[rows >= 0]))
         st.session_state["dropped"] = away
 
 
-def give_back(drawn: Atlas, item_ids: Ids) -> None:
+def give_back(drawn: Atlas, rows: Int32) -> None:
     """Select what an undo freed, unless the curator holds a selection of their own."""
     if selection() is None or selection() is st.session_state.get("given-back"):
-        show(drawn, item_ids)
+        show(drawn, rows)
         st.session_state["given-back"] = selection()
 
 
@@ -133,26 +163,27 @@ def take_strays(message: Mapping[str, Any] | None, shown: Sequence[str]) -> None
     st.session_state["dropped"] = (dropped() - frozenset(shown)) | away
 
 
-def ordered(workspace: Workspace) -> list[str]:
+def ordered(workspace: Workspace) -> Ids:
     """Return the selected ids from the medoid outwards; worked out once a selection."""
     held = selection()
     assert held is not None, "pages ask only when something is selected"
     kept_order = st.session_state.get("ordered")
     if kept_order is None or kept_order[0] is not held:
-        kept_order = (held, workspace.typical_first(held)[0].tolist())
+        kept_order = (held, workspace.typical_first(held)[0])
         st.session_state["ordered"] = kept_order
-    found: list[str] = kept_order[1]
+    found: Ids = kept_order[1]
     return found
 
 
 def kept() -> Selection | None:
     """Return the selection without its strays; None when nothing is left."""
-    held = selection()
-    if held is None:
-        return None
-    away: Ids = np.array(sorted(dropped()), dtype=np.str_)
-    rest = held.item_ids[~np.isin(held.item_ids, away)]
-    return Selection(rest, held.atlas_version) if len(rest) else None
+    held, away = selection(), dropped()
+    if held is None or not away:
+        return held
+    gone = rows_of(held.item_ids, np.array(sorted(away), dtype=np.str_))
+    mask = np.ones(len(held), np.bool_)
+    mask[gone[gone >= 0]] = False
+    return held.part(mask) if mask.any() else None
 
 
 # ---- commands to the map, and words to the curator
@@ -187,7 +218,15 @@ def say(text: str, kind: str = "success") -> None:
 def said() -> tuple[str, str] | None:
     """Return what is to be told, once."""
     found: tuple[str, str] | None = st.session_state.pop("message", None)
+    st.session_state["told"] = found
     return found
+
+
+def others_decided() -> None:
+    """Before the page is drawn anew because of others: trouble that was told stays to be read."""
+    told: tuple[str, str] | None = st.session_state.get("told")
+    if told is not None and told[0] != "success":
+        say(told[1], told[0])
 
 
 def act(work: Callable[[], str | None]) -> None:

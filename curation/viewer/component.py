@@ -13,28 +13,40 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from curation.viewer.payload import FORMAT
 from embeddings.errors import CurationError
 
 STATIC = Path(__file__).parent / "static"
 # Every file after the files that it uses: the modules are joined into one scope.
 MAP_FILES = (
     "data.js",
+    "transport.js",
     "camera.js",
+    "targets.js",
     "points.js",
     "names.js",
     "lasso.js",
+    "brush.js",
     "chrome.js",
+    "keys.js",
+    "minimap.js",
+    "filter.js",
     "legend.js",
+    "card.js",
     "gestures.js",
     "stage.js",
+    "remember.js",
     "selector.js",
+    "cells.js",
+    "sprites.js",
+    "orbit.js",
+    "layouts.js",
     "map.js",
     "hosts.js",
     "map_host.js",
 )
 SHEET_FILES = ("sheet.js", "hosts.js", "sheet_host.js")
 TYPED_FILES = ("typed.js",)
+LIVE_FILES = ("live.js",)
 LEAST_HEIGHT = 260  # pixels under which the toolbar no longer fits
 
 _IMPORT = re.compile(r"^import .* from '\./[\w.]+';\n", re.MULTILINE)
@@ -66,6 +78,12 @@ def typed_module() -> str:
 
 
 @cache
+def live_module() -> str:
+    """Return what asks for other people's decisions as one ES module; it draws nothing."""
+    return joined(LIVE_FILES)
+
+
+@cache
 def style(name: str) -> str:
     """Return the style sheet of ``"map"`` or ``"sheet"``."""
     return (STATIC / f"{name}.css").read_text(encoding="utf-8")
@@ -76,8 +94,14 @@ def _renderer(name: str) -> Callable[..., Any]:
     """Declare a component once; a second declaration of one name would remount every instance."""
     import streamlit as st
 
-    module = {"map": map_module, "sheet": sheet_module, "typed": typed_module}[name]()
-    css = None if name == "typed" else style(name)
+    modules = {
+        "map": map_module,
+        "sheet": sheet_module,
+        "typed": typed_module,
+        "live": live_module,
+    }
+    module = modules[name]()
+    css = style(name) if (STATIC / f"{name}.css").exists() else None
     renderer: Callable[..., Any] = st.components.v2.component(
         f"curation_atlas_{name}", js=module, css=css
     )
@@ -87,11 +111,10 @@ def _renderer(name: str) -> Callable[..., Any]:
 def atlas_map(
     key: str,
     *,
-    points_url: str,
+    base: str,
     version: str,
-    columns: Mapping[str, tuple[str, int]] | None = None,
+    fields: Sequence[Mapping[str, Any]] = (),
     color_by: str = "cluster",
-    thumb_url: str | None = None,
     command: Mapping[str, Any] | None = None,
     session: str = "",
     height: int = 640,
@@ -103,12 +126,15 @@ def atlas_map(
     ----------
     key : str
         Names the instance; camera and selection are kept under it in the browser.
-    points_url, thumb_url : str
-        Routes of the atlas `version`; ``{i}`` in `thumb_url` stands for the wire index.
-    columns : mapping of field to (url, seq)
-        The mutable columns. A `seq` newer than the browser's makes it fetch what changed.
+    base : str
+        The address that everything is asked below: ``/api/v1/{dataset}``.
+    version : str
+        The atlas.
+    fields : sequence of mapping
+        What can be coloured and filtered by, each a `curation.fields.Field` as a dict, in the
+        order to offer. A `seq` newer than the browser's makes it fetch what changed.
     color_by : str
-        ``"cluster"`` or a field of `columns`; a change recolours, the curator may choose another.
+        The name of a field; a change recolours, the curator may choose another.
     command : mapping, optional
         ``{"seq": int, "op": "clear" | "fit" | "invert" | "select", "bits": str}``; obeyed once
         for each rising `seq`. `bits` is `payload.encode_selection`; with a ``"version"`` it is
@@ -122,19 +148,14 @@ def atlas_map(
         Called before the script runs again; the message is then in
         ``st.session_state[key].selection``, for `payload.decode_selection`.
     """
-    fields = {name: {"url": url, "seq": seq} for name, (url, seq) in (columns or {}).items()}
-    join = "&" if "?" in points_url else "?"
     result = _renderer("map")(
         key=key,
         data={
             "key": key,
             "version": version,
-            # The format is part of the address: an old page's cache never meets new bytes.
-            "points_url": f"{points_url}{join}format={FORMAT}",
-            "columns": fields,
+            "base": base,
+            "fields": [dict(field) for field in fields],
             "color_by": color_by,
-            # so is its order: a wire index means another item in another format
-            "thumb_url": thumb_url and f"{thumb_url}?format={FORMAT}",
             "command": dict(command) if command else None,
             "session": session,
             "height": max(LEAST_HEIGHT, height),
@@ -205,6 +226,19 @@ def keep_typed(key: str, fields: Sequence[str]) -> None:
     `fields` are the keys of the select boxes, each a CSS name.
     """
     _renderer("typed")(key=key, data={"fields": list(fields)})
+
+
+def follow_journal(
+    key: str, url: str, *, seq: int, version: str | None, on_news: Callable[[], None] | None = None
+) -> None:
+    """Mount what looks once a second for what others decided or built; it draws nothing.
+
+    `url` is the route ``head`` of the dataset, `seq` and `version` the answer that this run of the
+    script knows. Where the answer differs, the script runs again, `on_news` before it; not while
+    something is half typed or pressed.
+    """
+    data = {"url": url, "seq": seq, "version": version}
+    _renderer("live")(key=key, data=data, on_news_change=on_news or _nothing)
 
 
 def sheet_version(item_ids: Sequence[str]) -> str:

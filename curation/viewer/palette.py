@@ -1,6 +1,7 @@
-"""Colours for codes: stable, safe for colour-blind eyes, readable on light and dark."""
+"""Colours for codes and values: stable, safe for colour-blind eyes, readable on light and dark."""
 
 import colorsys
+from functools import cache
 
 # The coloured eight of Petroff's ten-colour sequence (M. A. Petroff, "Accessible Color Sequences
 # for Data Visualization", arXiv:2107.02270, 2021), which was optimised under simulated protanopia,
@@ -31,3 +32,17 @@ def color(code: int) -> str:
     hue = (FIRST_HUE + step * GOLDEN_RATIO) % 1.0
     channels = colorsys.hls_to_rgb(hue, LIGHTNESS[step % len(LIGHTNESS)], 0.55)
     return "#" + "".join(f"{round(255 * channel):02x}" for channel in channels)
+
+
+@cache
+def ramp(steps: int = 32) -> tuple[str, ...]:
+    """Return colours from low to high as ``#rrggbb``: viridis, lightness rising in even steps.
+
+    Viridis (N. Smith and S. van der Walt, 2015) was made to be read in grey and with each kind of
+    colour blindness.
+    """
+    from plotly.colors import sample_colorscale, sequential
+
+    at = [step / (steps - 1) for step in range(steps)]
+    found = sample_colorscale(sequential.Viridis, at, colortype="tuple")
+    return tuple("#" + "".join(f"{round(255 * one):02x}" for one in rgb) for rgb in found)

@@ -20,11 +20,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from curation.viewer.palette import NONE_COLOR, color
+from curation.fields import DECIDED, CodeColumn, ValueColumn, title
+from curation.viewer.palette import NONE_COLOR, color, ramp
 from embeddings.errors import CurationError
 from embeddings.schema import NOISE, Atlas, Float32, Int32
 
-FORMAT = 1  # the layout of the bytes *and* the wire order; a browser may keep both for ever
+FORMAT = 2  # the layout of the bytes *and* the wire order; a browser may keep both for ever
 MAGIC = b"CMAP"
 PREAMBLE = struct.Struct("<4sIII")  # magic, format, bytes of the header, 0
 ALIGN = 8  # columns start at multiples of this, so that typed arrays need no copy
@@ -32,34 +33,13 @@ NONE_U16, NONE_U32 = 0xFFFF, 0xFFFFFFFF  # "no cluster", "no label"
 FULL_SCALE = 65535  # coordinates are integers 0..65535, one scale for all axes
 FIRST_GRID_BITS = 2  # level 0 is a grid of 4 x 4 cells, every level has half the cell
 LEVELS = 15  # the last level is the full 65536 x 65536; what still shares a cell comes after
+BINS = 48  # of the histogram under a ramp
+COLORED = (2, 98)  # percentiles that the ramp spans: a stray value must not grey out the rest
 ORDERS_KEPT = 8  # permutations in RAM: 4 MB each at 1,000,000 items
 
 UInt16 = npt.NDArray[np.uint16]
 UInt64 = npt.NDArray[np.uint64]
 Column = tuple[str, npt.NDArray[Any]]
-
-
-@dataclass(frozen=True)
-class LabelColumn:
-    """One mutable column of an atlas: what people decided about its items, by row number.
-
-    `coding` says how `codes` (n,) int32 are read: ``"category"`` (an index into `legend`, -1 =
-    none) or ``"bits"`` (bit b set = legend entry b holds). `seq` is the journal's head they show.
-    """
-
-    field: str
-    codes: Int32
-    legend: Sequence[str]
-    seq: int
-    coding: str = "category"
-
-    def __post_init__(self) -> None:
-        if self.coding not in ("category", "bits"):
-            raise ValueError(f"coding must be 'category' or 'bits', got {self.coding!r}")
-        limit = len(self.legend) if self.coding == "category" else 1 << len(self.legend)
-        low = NOISE if self.coding == "category" else 0
-        if len(self.codes) and not low <= self.codes.min() <= self.codes.max() < limit:
-            raise ValueError(f"codes of {self.field} must be in [{low}, {limit})")
 
 
 @dataclass(frozen=True)
@@ -97,8 +77,7 @@ def wire_order(xy: Float32) -> tuple[Int32, list[int]]:
     Rows of one level follow the Morton curve, so that a selected region compresses well.
     """
     n = len(xy)
-    grid = quantise(xy[:, :2]).astype(np.uint32)
-    morton = _spread(grid[:, 0]) | (_spread(grid[:, 1]) << np.uint32(1))
+    morton = morton_of(xy)
     along = np.argsort(morton, kind="stable")
     morton = morton[along]
     rank = _shuffled(along.astype(np.uint64))
@@ -108,6 +87,12 @@ def wire_order(xy: Float32) -> tuple[Int32, list[int]]:
     by_level = np.argsort(level, kind="stable")
     offsets = np.searchsorted(level[by_level], np.arange(LEVELS + 2)).tolist()
     return along[by_level].astype(np.int32), offsets
+
+
+def morton_of(xy: Float32) -> npt.NDArray[np.uint32]:
+    """Return each place's number along the Morton curve over the quantised first two axes, (n,)."""
+    grid = quantise(xy[:, :2]).astype(np.uint32)
+    return _spread(grid[:, 0]) | (_spread(grid[:, 1]) << np.uint32(1))
 
 
 def _spread(values: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
@@ -195,17 +180,17 @@ def pack_points(atlas: Atlas) -> bytes:
         "none": _none("noise", int((codes == NOISE).sum())),
     }
     axes: list[Column] = [("xyz"[axis], grid[order, axis]) for axis in range(atlas.dims)]
-    return _pack(header, [*axes, ("cluster", _encoded(codes[order], len(numbers)))])
+    return pack(header, [*axes, ("cluster", _encoded(codes[order], len(numbers)))])
 
 
 def pack_column(
     atlas: Atlas,
-    column: LabelColumn,
+    column: CodeColumn | ValueColumn,
     *,
     since: int | None = None,
     changed: npt.ArrayLike | None = None,
 ) -> bytes:
-    """Return a mutable column as wire bytes: whole, or what changed.
+    """Return a column as wire bytes: whole, or, of what people decided, what changed.
 
     Parameters
     ----------
@@ -215,17 +200,28 @@ def pack_column(
         Row numbers whose value may differ from what it was at `since`. Where the delta would be
         longer than the whole column, the whole column is sent.
     """
-    if len(column.codes) != len(atlas):
-        raise ValueError(f"codes must have shape ({len(atlas)},), got ({len(column.codes)},)")
+    if len(column) != len(atlas):
+        raise ValueError(f"{column.field} must have shape ({len(atlas)},), got ({len(column)},)")
     order, _ = order_of(atlas)
-    header = _column_header(atlas, column)
+    header = {
+        "kind": "column",
+        "field": column.field,
+        "version": atlas.version,
+        "seq": column.seq,
+        "n": len(atlas),
+    }
+    if isinstance(column, ValueColumn):
+        values, described = _described_values(column)
+        return pack({**header, **described, "form": "full"}, [("values", values[order])])
+    header |= _described_codes(column)
     size = len(column.legend) if column.coding == "category" else 0
-    if since is None or changed is None or 3 * np.size(changed) > len(atlas):
-        return _pack({**header, "form": "full"}, [("codes", _encoded(column.codes[order], size))])
+    whole = since is None or changed is None or 3 * np.size(changed) > len(atlas)
+    if whole or column.field not in DECIDED:
+        return pack({**header, "form": "full"}, [("codes", _encoded(column.codes[order], size))])
     touched = np.zeros(len(atlas), np.bool_)
     touched[np.asarray(changed, dtype=np.int64)] = True
     wire = np.flatnonzero(touched[order]).astype(np.uint32)
-    return _pack(
+    return pack(
         {**header, "form": "delta", "since": since, "changed": len(wire)},
         [("indices", wire), ("codes", _encoded(column.codes[order[wire]], size))],
     )
@@ -237,7 +233,7 @@ def etag(*parts: object) -> str:
     return f'"{hashlib.blake2b(text, digest_size=12).hexdigest()}"'
 
 
-def _column_header(atlas: Atlas, column: LabelColumn) -> dict[str, Any]:
+def _described_codes(column: CodeColumn) -> dict[str, Any]:
     if column.coding == "bits":
         sets = np.bincount(column.codes, minlength=1)
         held = np.flatnonzero(sets)
@@ -245,17 +241,46 @@ def _column_header(atlas: Atlas, column: LabelColumn) -> dict[str, Any]:
         bare = int(sets[0])
     else:
         counts = np.bincount(column.codes[column.codes >= 0], minlength=len(column.legend))
-        bare = len(atlas) - int(counts.sum())
+        bare = len(column) - int(counts.sum())
+    none = "noise" if column.field == "cluster" else f"no {title(column.field)}"
     return {
-        "kind": "column",
-        "field": column.field,
         "coding": column.coding,
-        "version": atlas.version,
-        "seq": column.seq,
-        "n": len(atlas),
         "legend": _legend(column.legend, counts),
-        "none": _none(f"no {column.field}", bare),
+        "none": _none(none, bare),
     }
+
+
+def _described_values(column: ValueColumn) -> tuple[Float32, dict[str, Any]]:
+    """Return the values with NaN for none, and what their header says of them."""
+    finite = np.isfinite(column.values)
+    values = np.where(finite, column.values, np.float32(np.nan))
+    low, high, bottom, top, bins = _spread_of(values[finite].astype(np.float64))
+    return values, {
+        "coding": "value",
+        "min": bottom,
+        "max": top,
+        "low": low,
+        "high": high,
+        "bins": bins,
+        "unit": column.unit,
+        "zero": column.zero,
+        "ramp": ramp(),
+        "none": _none(f"no {title(column.field)}", len(values) - int(finite.sum())),
+    }
+
+
+def _spread_of(values: npt.NDArray[np.float64]) -> tuple[float, float, float, float, list[int]]:
+    """Return low, high (what the ramp spans), min, max, and counts in equal steps between these."""
+    if not len(values):
+        return 0.0, 0.0, 0.0, 0.0, [0] * BINS
+    bottom, top = float(values.min()), float(values.max())
+    if bottom == top:
+        return bottom, bottom, bottom, bottom, [len(values)] + [0] * (BINS - 1)
+    low, high = (float(one) for one in np.percentile(values, COLORED))
+    if low == high:  # nearly all are equal: the ramp must still tell the others from them
+        low, high = bottom, top
+    step = ((values - bottom) * (BINS / (top - bottom))).astype(np.int64)
+    return low, high, bottom, top, np.bincount(step.clip(0, BINS - 1), minlength=BINS).tolist()
 
 
 def _legend(names: Sequence[str], counts: npt.NDArray[Any]) -> list[dict[str, Any]]:
@@ -276,7 +301,7 @@ def _encoded(codes: Int32, size: int) -> npt.NDArray[Any]:
     return np.where(codes < 0, NONE_U32, codes.astype(np.int64)).astype("<u4")
 
 
-def _pack(header: Mapping[str, Any], columns: Sequence[Column]) -> bytes:
+def pack(header: Mapping[str, Any], columns: Sequence[Column]) -> bytes:
     """Return preamble, JSON header and aligned little-endian columns; see docs/protocol.md."""
     directory, chunks, at = [], [], 0
     for name, values in columns:
@@ -295,11 +320,28 @@ def _pack(header: Mapping[str, Any], columns: Sequence[Column]) -> bytes:
 
 def encode_selection(rows: npt.ArrayLike, atlas: Atlas) -> str:
     """Return row numbers as the text that a command or a selection message carries."""
+    return base64.b64encode(squeezed_rows(rows, atlas)).decode()
+
+
+def squeezed_rows(rows: npt.ArrayLike, atlas: Atlas) -> bytes:
+    """Return row numbers as raw deflate of a bit set over the wire order."""
     mask = np.zeros(len(atlas), np.bool_)
     mask[np.asarray(rows, dtype=np.int64)] = True
     packed = np.packbits(mask[order_of(atlas)[0]], bitorder="little").tobytes()
     squeeze = zlib.compressobj(6, zlib.DEFLATED, -15)
-    return base64.b64encode(squeeze.compress(packed) + squeeze.flush()).decode()
+    return squeeze.compress(packed) + squeeze.flush()
+
+
+def rows_in(squeezed: bytes, atlas: Atlas) -> Int32:
+    """Return the sorted row numbers that `squeezed_rows` made so; CurationError for other bytes."""
+    rows: Int32 = np.sort(order_of(atlas)[0][_unsqueezed(squeezed, len(atlas))])
+    return rows
+
+
+def most_squeezed(n: int) -> int:
+    """Return how many bytes `squeezed_rows` has at most for n items."""
+    size = (n + 7) // 8
+    return size + size // 1000 + 1024  # deflate grows by 5 in 16,383
 
 
 def decode_selection(message: object, atlas: Atlas) -> RowSelection:
@@ -340,14 +382,17 @@ def _short(value: object) -> str:
 
 def _unpacked_bits(text: object, n: int) -> npt.NDArray[np.bool_]:
     """Return the mask (n,) in wire order that a bit set in base64 stands for."""
-    size = (n + 7) // 8
-    if not isinstance(text, str) or len(text) > 2 * size + 1024:  # deflate grows by 5 in 16,383
+    if not isinstance(text, str) or len(text) > 2 * most_squeezed(n):  # base64 grows by a third
         raise CurationError("the selection's bits are missing or too long; select again")
     try:
         squeezed = base64.b64decode(text.encode("ascii"), validate=True)
     except (UnicodeEncodeError, binascii.Error) as error:
         raise CurationError("the selection's bits are not base64; select again") from error
-    raw = _inflated(squeezed, size)
+    return _unsqueezed(squeezed, n)
+
+
+def _unsqueezed(squeezed: bytes, n: int) -> npt.NDArray[np.bool_]:
+    raw = _inflated(squeezed, (n + 7) // 8)
     bits = np.unpackbits(np.frombuffer(raw, np.uint8), bitorder="little")
     if bits[n:].any():
         raise CurationError(f"the selection has bits beyond item {n}; select again")

@@ -2,6 +2,7 @@
 
 import math
 import shutil
+import threading
 from collections.abc import Callable, Iterable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
@@ -14,7 +15,8 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page, Playwright
 
-from curation.viewer import component, payload
+from curation.fields import CodeColumn, ValueColumn
+from curation.viewer import component, layouts, payload
 from embeddings.schema import Atlas
 
 PAGE = Path(__file__).parent / "map_page.html"
@@ -48,6 +50,25 @@ FEW = make_atlas(lattice(100), np.arange(100) % 12 - 1, "few")
 MANY = make_atlas(lattice(400), np.arange(400), "many")  # more clusters than a byte counts
 
 
+def halves(item: int) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
+    """The colours of the upper and the lower half of the toy thumbnail of a wire index."""
+    hue = item * 47 % 256
+    return (hue, 255 - hue, item * 13 % 256), (255 - hue, item * 29 % 256, hue)
+
+
+def toy_sheet(items: Iterable[int], cell: int) -> bytes:
+    """A JPEG sheet as the server makes them, each thumbnail of two halves."""
+    items, columns = list(items), 1024 // cell
+    paper = Image.new("RGB", (1024, -(-len(items) // columns) * cell))
+    for number, item in enumerate(items):
+        x, y = number % columns * cell, number // columns * cell
+        for colour, top in zip(halves(item), (y, y + cell // 2), strict=True):
+            paper.paste(colour, (x, top, x + cell, top + cell // 2))
+    buffer = BytesIO()
+    paper.save(buffer, "JPEG", quality=92, subsampling=0)
+    return buffer.getvalue()
+
+
 class Site(ThreadingHTTPServer):
     """Serves the modules, the packed bytes and thumbnails; remembers what was asked for."""
 
@@ -56,10 +77,14 @@ class Site(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.atlases = {atlas.version: atlas for atlas in (CLOUD, FEW, MANY)}
-        self.columns: dict[str, payload.LabelColumn] = {}
+        self.columns: dict[str, CodeColumn | ValueColumn] = {}
         self.changed: np.ndarray = np.zeros(0, np.int64)
         self.asked: list[str] = []
         self.broken = False
+        self.sheets: list[tuple[int, list[int]]] = []  # cell and wire indices, as asked
+        self.sheets_broken = False
+        self.sheets_free = threading.Event()  # where it is not set, sheets are waited for
+        self.sheets_free.set()
         self.delta_from: int | None = None
         picture = BytesIO()
         Image.new("RGB", (128, 128), (30, 90, 160)).save(picture, "JPEG")
@@ -80,9 +105,31 @@ class Site(ThreadingHTTPServer):
             changes = {"since": begun, "changed": self.changed} if since else {}
             packed = payload.pack_column(self.atlases[rest[0]], self.columns[rest[1]], **changes)
             return "application/octet-stream", packed
-        if first == "thumb" and rest[0] != "item000007":
+        if first == "places":
+            atlas, field = self.atlases[rest[0]], parse_qs(parts.query).get("field", [""])[0]
+            return "application/octet-stream", self.laid_out(atlas, rest[1], field)
+        if first in ("thumb", "thumb_at") and rest[0] != "item000007":
             return "image/jpeg", self.picture
         return self.asset(parts.path)
+
+    def laid_out(self, atlas: Atlas, layout: str, field: str) -> bytes:
+        if layout == "grid":
+            return layouts.packed(atlas, layout, layouts.grid_places(atlas.xy))
+        numbers = atlas.clusters[atlas.clusters >= 0]
+        codes = np.where(atlas.cluster < 0, -1, np.searchsorted(numbers, atlas.cluster))
+        clusters = CodeColumn("cluster", codes.astype(np.int32), [str(one) for one in numbers], 0)
+        column = self.columns.get(field, clusters)
+        return layouts.packed(atlas, layout, layouts.column_places(atlas, column))
+
+    def answer_post(self, target: str, body: bytes) -> tuple[str, bytes] | None:
+        parts = urlsplit(target)
+        if not parts.path.startswith("/sheet/"):
+            return None
+        cell = int(parse_qs(parts.query)["cell"][0])
+        items = np.frombuffer(body, "<u4").tolist()
+        self.sheets.append((cell, items))
+        self.sheets_free.wait(10)
+        return None if self.sheets_broken else ("image/jpeg", toy_sheet(items, cell))
 
     def asset(self, path: str) -> tuple[str, bytes] | None:
         made: dict[str, tuple[str, Callable[[], str]]] = {
@@ -103,7 +150,13 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.server.asked.append(self.path)
-        found = self.server.answer(self.path)
+        self.reply(self.server.answer(self.path))
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.reply(self.server.answer_post(self.path, body))
+
+    def reply(self, found: tuple[str, bytes] | None) -> None:
         self.send_response(200 if found else 404)
         kind, body = found or ("text/plain", b"absent")
         self.send_header("Content-Type", kind)
@@ -129,11 +182,15 @@ def map_data(atlas: Atlas, **more: Any) -> dict[str, Any]:
     return {
         "key": "map",
         "version": atlas.version,
-        "points_url": f"/points/{atlas.version}",
-        "thumb_url": "/thumb/{i}",
+        "base": "",
+        "fields": [field_of("cluster")],
         "height": 640,
         **more,
     }
+
+
+def field_of(name: str, seq: int = 0, coding: str = "category") -> dict[str, Any]:
+    return {"name": name, "title": name, "coding": coding, "seq": seq, "group": "decided"}
 
 
 def show_map(page: Page, atlas: Atlas, **more: Any) -> None:

@@ -1,57 +1,18 @@
 """The whole job in a real browser: lasso, drop strays, label, undo, redo, restart, export."""
 
 import json
-import os
-import signal
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from app_site import PATIENCE, App, choose_label, open_map, wait_for
 from map_site import MAP, SHEET, wire_index
 from playwright.sync_api import Page, expect
 
 from curation.workspace import Workspace
 
 pytestmark = pytest.mark.browser
-PATIENCE = 20_000  # milliseconds: the machine is shared
-
-
-class App:
-    """`curate serve` as a process of its own, that can be ended and started again."""
-
-    def __init__(self) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.start()
-
-    def start(self) -> None:
-        command = [sys.executable, "-m", "curation.cli", "serve", "-d", "digits", "--no-browser"]
-        self.process = subprocess.Popen([*command, "--port", str(self.port)], env=dict(os.environ))
-        for _ in range(300):
-            if self.process.poll() is not None:
-                raise AssertionError(f"the server ended with {self.process.returncode}")
-            try:
-                with urllib.request.urlopen(f"{self.url}/_stcore/health", timeout=1):
-                    return
-            except OSError:
-                time.sleep(0.1)
-        raise AssertionError("the server did not come up")
-
-    def stop(self) -> None:
-        self.process.send_signal(signal.SIGTERM)
-        try:
-            self.process.wait(timeout=15)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
 
 
 @pytest.fixture
@@ -74,11 +35,6 @@ def desk(browser, app: App) -> Iterator[Page]:
     away = [url for url in asked if not url.startswith((app.url, "data:", "blob:"))]
     context.close()
     assert not away, f"the page asked another machine: {away}"
-
-
-def open_map(page: Page, app: App) -> None:
-    page.goto(app.url)
-    page.wait_for_selector(f"{MAP}[data-ready='true']")
 
 
 def places(page: Page, items: list[int]) -> np.ndarray:
@@ -127,17 +83,6 @@ def labelled(name: str, label: str) -> set[str]:
     workspace = Workspace(name)
     items = workspace.labels.items_with("category", label)
     return set(workspace.journal.item_ids(items).tolist()) if items else set()
-
-
-def wait_for(page: Page, words: str) -> None:
-    page.get_by_text(words).first.wait_for()
-
-
-def choose_label(page: Page, label: str) -> None:
-    field = page.get_by_role("combobox", name="Label").first
-    field.click()
-    field.fill(label)
-    page.keyboard.press("Enter")
 
 
 def test_a_cluster_is_lassoed_cleaned_labelled_undone_redone_and_exported(

@@ -11,6 +11,7 @@ from map_site import (
     Site,
     drag,
     even_odd,
+    field_of,
     in_box,
     near,
     pixel_of,
@@ -26,6 +27,7 @@ from map_site import (
 )
 from playwright.sync_api import Page
 
+from curation.fields import CodeColumn
 from curation.viewer import payload
 from curation.viewer.palette import color
 from embeddings.schema import Atlas
@@ -58,9 +60,9 @@ def test_recolouring_by_a_label_keeps_the_selection_and_a_label_fetches_only_wha
 ) -> None:
     codes = np.full(len(FEW), -1, np.int32)
     codes[:50] = 0
-    site.columns["category"] = payload.LabelColumn("category", codes, ["cat"], 4)
-    columns = {"category": {"url": "/column/few/category", "seq": 4}}
-    show_map(page, FEW, columns=columns, color_by="category")
+    site.columns["category"] = CodeColumn("category", codes, ["cat"], 4)
+    fields = [field_of("cluster"), field_of("category", 4)]
+    show_map(page, FEW, fields=fields, color_by="category")
     page.wait_for_selector(f"{MAP}[data-color='category']")
     assert near(pixel_of(page, FEW, 20), rgb(color(0)))
     assert near(pixel_of(page, FEW, 80), rgb("#9aa0a6"))
@@ -69,11 +71,11 @@ def test_recolouring_by_a_label_keeps_the_selection_and_a_label_fetches_only_wha
 
     codes = codes.copy()
     codes[80:90] = 1
-    site.columns["category"] = payload.LabelColumn("category", codes, ["cat", "dog"], 5)
+    site.columns["category"] = CodeColumn("category", codes, ["cat", "dog"], 5)
     site.changed = np.arange(80, 90)
     site.asked.clear()
-    columns["category"]["seq"] = 5
-    show_map(page, FEW, columns=columns, color_by="category")
+    fields[1]["seq"] = 5
+    show_map(page, FEW, fields=fields, color_by="category")
     page.wait_for_selector("[data-code='1']")
     assert site.asked == ["/column/few/category?since=4"]
     page.mouse.move(2, 690)  # off the legend, whose row stands out while the pointer is on it
@@ -88,14 +90,14 @@ def test_a_delta_that_does_not_follow_is_replaced_by_the_whole_column(
     page: Page, site: Site
 ) -> None:
     codes = np.zeros(len(FEW), np.int32)
-    site.columns["category"] = payload.LabelColumn("category", codes, ["cat"], 1)
-    url = {"category": {"url": "/column/few/category", "seq": 1}}
-    show_map(page, FEW, columns=url, color_by="category")
-    site.columns["category"] = payload.LabelColumn("category", codes + 1, ["a", "b"], 3)
+    site.columns["category"] = CodeColumn("category", codes, ["cat"], 1)
+    fields = [field_of("cluster"), field_of("category", 1)]
+    show_map(page, FEW, fields=fields, color_by="category")
+    site.columns["category"] = CodeColumn("category", codes + 1, ["a", "b"], 3)
     site.delta_from, site.changed = 2, np.arange(5)  # the page has 1 and asks for "since=1"
-    url["category"]["seq"] = 3
+    fields[1]["seq"] = 3
     site.asked.clear()
-    show_map(page, FEW, columns=url, color_by="category")
+    show_map(page, FEW, fields=fields, color_by="category")
     page.wait_for_selector("[data-code='1']")
     assert site.asked == ["/column/few/category?since=1", "/column/few/category"]
     assert near(pixel_of(page, FEW, 60), rgb(color(1)))
@@ -104,9 +106,9 @@ def test_a_delta_that_does_not_follow_is_replaced_by_the_whole_column(
 def test_excluded_items_stay_on_the_map_but_faint(page: Page, site: Site) -> None:
     codes = np.zeros(len(FEW), np.int32)
     codes[30] = 1
-    flags = payload.LabelColumn("flags", codes, ["excluded", "outlier"], 1, "bits")
+    flags = CodeColumn("flags", codes, ["excluded", "outlier"], 1, "bits")
     site.columns["flags"] = flags
-    show_map(page, FEW, columns={"flags": {"url": "/column/few/flags", "seq": 1}})
+    show_map(page, FEW, fields=[field_of("flags", 1, "bits")])
     assert 0 < pixel_of(page, FEW, 30)[3] < 120
     assert pixel_of(page, FEW, 31)[3] > 230
 
@@ -307,6 +309,6 @@ def test_the_hover_card_shows_picture_and_cluster(page: Page) -> None:
     card = page.locator(".card")
     card.wait_for(state="visible")
     assert f"Cluster {FEW.cluster[44]}" in card.inner_text()
-    assert card.locator("img").get_attribute("src") == f"/thumb/{wire_index(FEW, 44)}"
+    assert card.locator("img").get_attribute("src") == f"/thumb_at/few/{wire_index(FEW, 44)}?format=2"
     page.mouse.move(2, 690)
     card.wait_for(state="hidden")

@@ -1,5 +1,7 @@
 """The pages draw, and every act on them goes through the journal and says how it went."""
 
+import dataclasses
+import hashlib
 import json
 import shutil
 from collections.abc import Iterator
@@ -19,6 +21,7 @@ from curation.server import MAIN
 from curation.viewer.component import sheet_version
 from curation.viewer.payload import encode_selection
 from curation.workspace import Workspace
+from embeddings import dataset as datasets
 from embeddings.schema import Atlas
 
 SECONDS = 60  # the first page imports what all of them use
@@ -119,8 +122,10 @@ def test_the_app_opens_on_the_map_of_the_dataset_in_the_address(digits: str, hom
     assert (chooser.options, chooser.value) == ([digits, "other"], "other")
     handed = component(test, "map")
     version = Workspace(digits).newest_version()
-    assert handed["points_url"] == f"/api/v1/other/points/{version}?format=1"
-    assert set(handed["columns"]) == {"category", "instance", "flags"}
+    assert (handed["base"], handed["version"]) == ("/api/v1/other", version)
+    names = [field["name"] for field in handed["fields"]]
+    assert names[:4] == ["cluster", "category", "instance", "flags"] and "field.digit" in names
+    assert set(handed["fields"][0]) == {"name", "title", "coding", "group", "seq"}
     assert "1,797 images · you are **tester**" in words(test)
 
 
@@ -128,7 +133,7 @@ def test_an_unknown_dataset_in_the_address_shows_one_there_is(digits: str) -> No
     test = AppTest.from_file(str(MAIN), default_timeout=SECONDS)
     test.query_params["dataset"] = "../../etc"
     drawn(test)
-    assert component(test, "map")["points_url"].startswith(f"/api/v1/{digits}/")
+    assert component(test, "map")["base"] == f"/api/v1/{digits}"
 
 
 def test_the_frame_is_drawn_again_when_the_script_runs_again(digits: str) -> None:
@@ -158,6 +163,56 @@ def test_a_dataset_without_an_atlas_says_how_to_finish_it(digits: str, home: Pat
     shutil.rmtree(home / digits / "tables")
     (error,) = page("map").error
     assert "has no atlas yet; finish it with: curate build" in error.value
+
+
+# ---- others, at the same time
+
+
+def test_every_page_looks_for_what_others_decide(digits: str) -> None:
+    test = drawn(AppTest.from_file(str(MAIN), default_timeout=SECONDS))
+    workspace = Workspace(digits)
+    wanted = {"url": f"/api/v1/{digits}/head", "seq": 0, "version": workspace.newest_version()}
+    assert component(test, "live") == wanted
+    workspace.label(workspace.select("cluster:0"), "zero")
+    drawn(test)
+    assert component(test, "live") == {**wanted, "seq": 1}
+    for title in ("labels", "files", "export"):
+        test.session_state["turn-to"] = title
+        drawn(test)
+        assert component(test, "live")["seq"] == 1
+
+
+def test_a_newer_atlas_is_told_once_and_can_be_chosen(digits: str) -> None:
+    test = drawn(AppTest.from_file(str(MAIN), default_timeout=SECONDS))
+    workspace = Workspace(digits)
+    old, newer = workspace.atlas(), made_anew(workspace)
+    drawn(test)
+    assert told(test) == ["There is a newer atlas: choose it on the left."]
+    assert component(test, "map")["version"] == old.version
+    chooser = test.sidebar.selectbox[1]
+    assert (chooser.label, chooser.value) == ("Atlas", old.version)
+    drawn(test)
+    assert told(test) == []
+    test.sidebar.selectbox[1].select(newer.version)
+    drawn(test)
+    assert component(test, "map")["version"] == newer.version
+
+
+def test_what_was_drawn_on_an_atlas_that_is_gone_is_refused_and_reload_is_a_way_on(
+    digits: str, home: Path
+) -> None:
+    test = AppTest.from_file(str(MAIN), default_timeout=SECONDS)
+    workspace = Workspace(digits)
+    old, newer = workspace.atlas(), made_anew(workspace)
+    test.query_params["atlas"] = old.version
+    test.session_state["selection"] = Selection.of(old, np.array([1, 2], np.int32))
+    test.session_state["message"] = ("gone", f"atlas version {old.version!r} is gone")
+    drawn(test)
+    assert "is gone" in test.error[0].value
+    press(test, "Reload")
+    assert component(test, "map")["version"] == newer.version
+    assert test.session_state["selection"] is None and not test.error
+    assert component(test, "map")["command"]["op"] == "clear"
 
 
 # ---- the map page
@@ -194,7 +249,8 @@ def test_a_label_goes_to_the_journal_and_clears_the_selection(workspace: Workspa
     assert test.selectbox(key="label-category").value is None
     handed = component(test, "map")
     assert handed["command"]["op"] == "clear"
-    assert handed["columns"]["category"]["seq"] == 3
+    seqs = {field["name"]: field["seq"] for field in handed["fields"]}
+    assert (seqs["category"], seqs["flags"], seqs["cluster"]) == (3, 3, 0)
 
 
 def test_strays_are_left_out_of_the_label(workspace: Workspace) -> None:
@@ -389,6 +445,15 @@ def test_the_export_page_writes_what_it_says_and_does_not_overwrite(
 # ---- what a tab remembers
 
 
+def made_anew(workspace: Workspace) -> Atlas:
+    """Another, newer atlas of the same items, as a second build leaves it."""
+    atlas = workspace.atlas()
+    version = hashlib.sha256(atlas.version.encode()).hexdigest()[:16]
+    turned = dataclasses.replace(atlas, version=version, xy=atlas.xy[:, ::-1].copy())
+    workspace.store.save_atlas(turned, datasets.now())
+    return turned
+
+
 @pytest.fixture
 def tab(workspace: Workspace) -> Iterator[Workspace]:
     """A tab without a browser: Streamlit then keeps one state for the process."""
@@ -436,8 +501,46 @@ def test_a_stale_or_false_selection_is_refused_and_the_old_one_stays(
     state.take_message(tab, message(atlas, [8, 9], **lie))
     assert state.selection() is held
     said = state.said()
-    assert said is not None and said[0] == "error" and reason in said[1]
+    kind = "gone" if "version" in lie else "error"
+    assert said is not None and said[0] == kind and reason in said[1]
     assert state.said() is None, "it is said once"
+
+
+def test_a_selection_of_an_older_atlas_is_decoded_with_its_own(tab: Workspace) -> None:
+    old = tab.atlas()
+    newer = made_anew(tab)
+    assert state.atlas(tab).version == newer.version
+    state.take_message(tab, message(old, [4, 7, 1200]))
+    held = state.selection()
+    assert held is not None and held.atlas_version == old.version
+    assert held.item_ids.tolist() == old.item_ids[[4, 7, 1200]].tolist()
+
+
+def test_a_newer_atlas_does_not_take_the_place_of_the_one_that_is_shown(tab: Workspace) -> None:
+    old = state.atlas(tab)
+    assert not state.newer(tab)
+    newer = made_anew(tab)
+    assert state.atlas(tab).version == old.version
+    assert state.newer(tab) and not state.newer(tab), "it is said once"
+    state.open_atlas(newer.version)
+    assert state.atlas(tab).version == newer.version
+    made_anew(tab)
+    state.reload()
+    assert state.atlas(tab).version == tab.newest_version() != newer.version
+    assert "atlas" not in st.query_params or st.query_params["atlas"] == tab.newest_version()
+
+
+def test_trouble_that_was_told_stays_when_others_decide(tab: Workspace) -> None:
+    state.say("it went wrong", "error")
+    assert state.said() is not None
+    state.others_decided()
+    assert state.said() == ("error", "it went wrong")
+    assert state.said() is None
+    state.others_decided()
+    state.say("done")
+    assert state.said() == ("success", "done")
+    state.others_decided()
+    assert state.said() is None, "a toast is not told twice"
 
 
 def test_strays_are_dropped_from_what_is_shown_and_can_be_taken_back(tab: Workspace) -> None:

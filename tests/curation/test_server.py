@@ -87,7 +87,76 @@ def test_a_sheet_holds_the_thumbnails_that_were_asked_for(
     assert client.post(url, content=b"").status_code == 400
     assert client.post(url, content=b"abc").status_code == 400
     assert client.post(url, content=np.array([99999], "<u4").tobytes()).status_code == 404
+    small = client.post(f"{url}?cell=128", content=body)
+    assert PIL.Image.open(io.BytesIO(small.content)).size == (1024, 640)
     assert client.post(url, content=b"\0" * 4 * 5000).status_code == 413
+
+
+def test_a_selection_grows_over_the_route(client: TestClient, workspace: Workspace) -> None:
+    atlas = workspace.atlas()
+    body = payload.squeezed_rows([3, 800], atlas)
+    answer = client.post(f"/api/v1/digits/grow/{atlas.version}?k=4", content=body)
+    assert (answer.status_code, answer.headers["cache-control"]) == (200, "no-store")
+    rows = payload.rows_in(answer.content, atlas)
+    assert rows.tolist() == workspace.grown(np.array([3, 800], np.int32), atlas, 4).tolist()
+    assert {3, 800} < set(rows.tolist())
+
+
+@pytest.mark.parametrize("path", ["sheet/{v}", "grow/{v}"])
+def test_a_body_without_a_length_is_read_no_further_than_may_be(
+    client: TestClient, workspace: Workspace, path: str
+) -> None:
+    sent = 0
+
+    def endless() -> Iterator[bytes]:
+        nonlocal sent
+        while sent < 200:
+            sent += 1
+            yield b"\0" * 10_000
+
+    path = path.format(v=workspace.newest_version())
+    assert client.post(f"/api/v1/digits/{path}", content=endless()).status_code == 413
+
+
+def test_nothing_is_read_of_a_body_for_an_atlas_that_is_gone(client: TestClient) -> None:
+    answer = client.post("/api/v1/digits/grow/0123456789abcdef", content=b"\0" * 100_000)
+    assert answer.status_code == 404 and "is gone" in answer.json()["error"]
+
+
+def test_a_question_asked_in_the_wrong_way_is_refused(
+    client: TestClient, workspace: Workspace
+) -> None:
+    version = workspace.newest_version()
+    assert client.get(f"/api/v1/digits/sheet/{version}").status_code == 405
+    assert client.post(f"/api/v1/digits/points/{version}", content=b"1").status_code == 405
+    assert client.post("/api/v1/digits/head").status_code == 405
+    assert client.delete("/api/v1/digits/head").status_code == 405
+
+
+def test_packed_bytes_are_left_alone_by_gzip_and_kept_by_their_tag(
+    client: TestClient, workspace: Workspace
+) -> None:
+    version = workspace.newest_version()
+    for path in (f"points/{version}", f"column/{version}/cluster", f"places/{version}/grid"):
+        answer = client.get(f"/api/v1/digits/{path}", headers={"Accept-Encoding": "gzip"})
+        assert answer.headers["content-encoding"] == "identity", path
+        again = client.get(
+            f"/api/v1/digits/{path}", headers={"If-None-Match": answer.headers["etag"]}
+        )
+        assert (again.status_code, again.content) == (304, b""), path
+
+
+def test_the_head_is_asked_anew_every_time(client: TestClient, workspace: Workspace) -> None:
+    first = client.get("/api/v1/digits/head")
+    assert first.headers["cache-control"] == "no-store" and "etag" not in first.headers
+    assert first.json() == {"seq": 0, "version": workspace.newest_version()}
+    workspace.label(workspace.select("cluster:0"), "zero")
+    assert client.get("/api/v1/digits/head").json()["seq"] == 1
+
+
+def test_a_field_may_have_a_slash_in_its_name(client: TestClient, workspace: Workspace) -> None:
+    answer = client.get(f"/api/v1/digits/column/{workspace.newest_version()}/field.a%2Fb")
+    assert answer.status_code == 404 and "no field 'field.a/b'" in answer.json()["error"]
 
 
 @pytest.mark.parametrize(
@@ -115,11 +184,15 @@ def test_another_site_is_refused_on_every_route(
         f"column/{version}/category",
         f"thumb/{item}",
         f"thumb_at/{version}/0",
+        f"places/{version}/grid",
+        f"item/{version}/0",
+        "head",
     ):
         assert client.get(f"/api/v1/digits/{path}", headers=headers).status_code == 403, path
     body = np.arange(3, dtype="<u4").tobytes()
-    answer = client.post(f"/api/v1/digits/sheet/{version}", content=body, headers=headers)
-    assert answer.status_code == 403
+    for path in (f"sheet/{version}", f"grow/{version}"):
+        answer = client.post(f"/api/v1/digits/{path}", content=body, headers=headers)
+        assert answer.status_code == 403, path
 
 
 def test_a_websocket_from_another_site_is_closed_before_streamlit_sees_it() -> None:

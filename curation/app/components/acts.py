@@ -145,7 +145,7 @@ def history_buttons(workspace: Workspace) -> None:
 def select_cluster(workspace: Workspace, cluster: int) -> None:
     """Select one cluster, on the map too."""
     atlas = state.atlas(workspace)
-    state.show(atlas, atlas.item_ids[atlas.members(cluster)])
+    state.show(atlas, atlas.members(cluster))
 
 
 # What is selected and typed is read when a button is pressed: the page may have been drawn before
@@ -182,8 +182,8 @@ def _undo(workspace: Workspace, shown: Decision | None) -> None:
         return
 
     def work() -> str:
-        items = workspace.undo(seq=shown.seq).items
-        state.give_back(state.atlas(workspace), workspace.journal.item_ids(items))
+        items, atlas = workspace.undo(seq=shown.seq).items, state.atlas(workspace)
+        state.give_back(atlas, workspace.rows_with(items, atlas.version))
         return f"undone: {_told(shown)}"
 
     state.act(work)

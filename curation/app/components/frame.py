@@ -8,6 +8,7 @@ from typing import Any
 import streamlit as st
 
 from curation.app import state
+from curation.viewer.component import follow_journal
 from curation.workspace import Workspace
 from embeddings import dataset as datasets
 from embeddings.errors import CurationError
@@ -107,11 +108,29 @@ def _run_names(runs: list[dict[str, Any]]) -> dict[str, str]:
 
 def words() -> None:
     """Say what the last act did, or why it did not."""
-    told = state.said()
-    if told is None:
+    said = state.said()
+    if said is None:
         return
-    kind, text = told
-    if kind == "error":
-        st.container(key="told").error(literal(text), icon=":material/error:")
-    else:
+    kind, text = said
+    if kind == "success":
         st.toast(literal(text), icon=":material/check:")
+        return
+    told = st.container(key="told")
+    told.error(literal(text), icon=":material/error:")
+    if kind == "gone":
+        told.button("Reload", icon=":material/refresh:", key="reload", on_click=state.reload)
+
+
+def live(workspace: Workspace) -> None:
+    """Draw the page again when others decide something, and say when they made a newer atlas."""
+    head = workspace.labels.refresh()
+    runs = workspace.runs()
+    follow_journal(
+        "live",
+        f"/api/v1/{workspace.name}/head",
+        seq=head,
+        version=str(runs[0]["version"]) if runs else None,
+        on_news=state.others_decided,
+    )
+    if state.newer(workspace):
+        st.toast("There is a newer atlas: choose it on the left.", icon=":material/auto_awesome:")

@@ -4,8 +4,9 @@ import streamlit as st
 
 from curation.app import state
 from curation.app.components import acts
-from curation.overview import composition
-from curation.schema import FIELDS, FLAG_BITS, Selection
+from curation.fields import fields
+from curation.overview import clusters_of, composition
+from curation.schema import FLAG_BITS, Selection
 from curation.viewer import component
 from curation.workspace import Workspace
 from embeddings.schema import NOISE, Atlas
@@ -29,17 +30,12 @@ def page(workspace: Workspace) -> None:
 
 
 def _map(workspace: Workspace, atlas: Atlas) -> None:
-    base = f"/api/v1/{workspace.name}"
-    head = workspace.labels.refresh()
     key = f"map-{workspace.name}"
     component.atlas_map(
         key,
-        points_url=f"{base}/points/{atlas.version}",
+        base=f"/api/v1/{workspace.name}",
         version=atlas.version,
-        columns={
-            field: (f"{base}/column/{atlas.version}/{field}", head) for field in (*FIELDS, "flags")
-        },
-        thumb_url=f"{base}/thumb_at/{atlas.version}/{{i}}",
+        fields=[vars(field) for field in fields(workspace, atlas.version)],
         command=state.command(),
         session=state.session(workspace),
         height=HEIGHT,
@@ -70,8 +66,8 @@ def _headline(workspace: Workspace, held: Selection | None, chosen: Selection | 
         st.markdown("##### Nothing selected")
         _line(workspace, f"{sum(workspace.labels.counts('category').values()):,} labelled so far")
         return
-    count = 0 if chosen is None else len(chosen.item_ids)
-    strays = len(held.item_ids) - count
+    count = 0 if chosen is None else len(chosen)
+    strays = len(held) - count
     dropped = f" · {strays:,} {'stray' if strays == 1 else 'strays'} dropped" if strays else ""
     st.markdown(f"##### {count:,} selected{dropped}")
     _line(workspace, _where(workspace, held))
@@ -103,14 +99,15 @@ def flags_in(bits: int) -> str | None:
 
 
 def _sheet(workspace: Workspace, held: Selection) -> None:
-    ids = state.ordered(workspace)
-    total, tip = len(ids), "Most typical first. Click strays to drop them."
+    order = state.ordered(workspace)
+    total, tip = len(order), "Most typical first. Click strays to drop them."
+    ids = order[: TYPICAL + ODD].tolist()
     if total > TYPICAL + ODD:
         tip = (
             f"The {TYPICAL} most, then the {ODD} least typical. Acts go to all {total:,}, "
             "labels not to excluded ones."
         )
-        ids = ids[:TYPICAL] + ids[-ODD:]
+        ids = order[:TYPICAL].tolist() + order[-ODD:].tolist()
     gone = state.dropped()
     items = workspace.journal.item_nos(ids)
     instance = state.value("field") == "instance"
@@ -122,7 +119,7 @@ def _sheet(workspace: Workspace, held: Selection) -> None:
         thumb_url=f"/api/v1/{workspace.name}/thumb/{{id}}",
         labels=names.tolist(),
         flags=[flags_in(bits) for bits in workspace.labels.flags(items).tolist()],
-        clusters=workspace.clusters_of(held, ids),
+        clusters=clusters_of(workspace, held, ids),
         dropped=[at for at, item_id in enumerate(ids) if item_id in gone],
         total=total,
         height=SHEET_HEIGHT,

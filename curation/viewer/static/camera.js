@@ -8,6 +8,14 @@ import { FULL_SCALE } from './data.js';
 const CLOSEST = 16; // pixels for one step of the coordinates
 const FARTHEST = 0.4; // of the scale at which everything fits
 
+/**
+ * A place on a line, held between 0 and `end`, or `now` where that lies outside.
+ * @param {number} to
+ * @param {number} now
+ * @param {number} end
+ */
+const heldWithin = (to, now, end) => Math.min(Math.max(to, Math.min(0, now)), Math.max(end, now));
+
 /** Where one looks from. */
 export class Camera {
   constructor() {
@@ -61,13 +69,14 @@ export class Camera {
   }
 
   /**
-   * Move by screen pixels.
+   * Move by screen pixels; the middle of the view never leaves the atlas farther than it has.
    * @param {number} dx
    * @param {number} dy
+   * @param {number[]} extent of the atlas, in world units
    */
-  pan(dx, dy) {
-    this.x -= dx / this.scale;
-    this.y += dy / this.scale;
+  pan(dx, dy, [wide, high]) {
+    this.x = heldWithin(this.x - dx / this.scale, this.x, wide);
+    this.y = heldWithin(this.y + dy / this.scale, this.y, high);
   }
 
   /**

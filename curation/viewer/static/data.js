@@ -6,17 +6,28 @@
  * @typedef {Uint8Array | Uint16Array | Uint32Array | Int32Array | Float32Array} TypedArray
  * @typedef {{kind: string, version: string, n: number, extent: number[], levels: number[],
  *   legend: LegendEntry[], none: LegendEntry, field: string, form: string, coding: string,
- *   seq: number, since: number}} Header
+ *   seq: number, since: number, min: number, max: number, low: number, high: number,
+ *   bins: number[], unit: string, zero: number, ramp: string[], layout: string, cell: number,
+ *   captions: {x: number, y: number, name: string, count: number}[]}} Header
  * @typedef {{header: Header, columns: Record<string, TypedArray>}} Packed
  */
 
-export const WIRE_FORMAT = 1;
+export const WIRE_FORMAT = 2;
 export const FULL_SCALE = 65535;
 const PREAMBLE = 16;
 const ARRAYS = { u1: Uint8Array, u2: Uint16Array, u4: Uint32Array, i4: Int32Array, f4: Float32Array };
 
 /** Trouble that the person in front of the map can act on. */
-export class MapError extends Error {}
+export class MapError extends Error {
+  /**
+   * @param {string} message
+   * @param {number} [status] HTTP's, where the server refused
+   */
+  constructor(message, status = 0) {
+    super(message);
+    this.status = status;
+  }
+}
 
 /**
  * Read one packed message; the columns are views on `buffer`, nothing is copied.
@@ -43,40 +54,46 @@ export function parsePacked(buffer) {
   return { header, columns };
 }
 
-/**
- * Fetch and read one packed message.
- * @param {string} url
- * @param {AbortSignal} signal
- * @returns {Promise<Packed>}
- */
-export async function fetchPacked(url, signal) {
-  const answer = await fetch(url, { signal, credentials: 'same-origin' });
-  if (answer.status === 404 || answer.status === 410) {
-    throw new MapError('This atlas is gone: it was rebuilt or removed. Reload the page.');
-  }
-  if (!answer.ok) throw new MapError(`The server answered ${answer.status}.`);
-  return parsePacked(await answer.arrayBuffer());
-}
+const STEPS = 256; // colours of a continuous column
 
-/** One categorical column: cluster, or what people decided. */
+/** One column to colour and filter by: codes, bit sets or numbers, one for each item. */
 export class Column {
   /**
    * @param {string} field
-   * @param {TypedArray} codes in wire order; the highest value of the type is none
-   * @param {Pick<Header, 'legend' | 'none'> & Partial<Header>} header
+   * @param {TypedArray} values in wire order; codes, whose highest value is none, or numbers
+   * @param {Partial<Header> & Pick<Header, 'none'>} header
    */
-  constructor(field, codes, header) {
+  constructor(field, values, header) {
     this.field = field;
-    this.codes = codes;
-    this.legend = header.legend;
+    this.header = header;
+    this.coding = header.coding ?? 'category';
     this.none = header.none;
     this.seq = header.seq ?? 0;
-    this.coding = header.coding ?? 'category';
-    this.empty = codes.BYTES_PER_ELEMENT === 2 ? 0xffff : 0xffffffff;
+    /** @type {LegendEntry[]} of numbers, none */
+    this.legend = header.legend ?? [];
+    /** The numbers of a continuous column, NaN = none. */
+    this.values = this.coding === 'value' ? /** @type {Float32Array} */ (values) : null;
+    this.codes = this.values ? this.steps(this.values) : values;
+    this.empty = this.codes.BYTES_PER_ELEMENT === 2 ? 0xffff : 0xffffffff;
   }
 
   /**
-   * The legend entry of an item, or -1: of a bit set the lowest bit.
+   * Numbers as steps 0..255 between the header's low and high, beyond them the ends.
+   * @param {Float32Array} values
+   */
+  steps(values) {
+    const { low = 0, high = 0 } = this.header;
+    const scale = (STEPS - 1) / (high - low || 1);
+    const codes = new Uint16Array(values.length);
+    for (let i = 0; i < values.length; i++) {
+      const step = (values[i] - low) * scale;
+      codes[i] = step > 0 ? Math.min(STEPS - 1, Math.round(step)) : step <= 0 ? 0 : 0xffff; // NaN is neither
+    }
+    return codes;
+  }
+
+  /**
+   * What colours an item: its legend entry or step, or -1; of a bit set the lowest bit.
    * @param {number} index
    */
   code(index) {
@@ -93,13 +110,21 @@ export class Column {
     return plain;
   }
 
+  /** Colours as "#rrggbb", none first, then by code. @returns {string[]} */
+  colors() {
+    const { ramp } = this.header;
+    if (!this.values || !ramp) return [this.none, ...this.legend].map(({ color }) => color);
+    const steps = Array.from({ length: STEPS }, (_, k) => alongRamp(ramp, k / (STEPS - 1)));
+    return [this.none.color, ...steps];
+  }
+
   /**
    * The column after a message of the server, or null where the message does not follow on it.
    * @param {Packed} packed
    * @returns {Column | null}
    */
   after({ header, columns }) {
-    if (header.form === 'full') return new Column(this.field, columns.codes, header);
+    if (header.form === 'full') return columnOf(this.field, { header, columns });
     if (header.since !== this.seq) return null;
     const wide = columns.codes.BYTES_PER_ELEMENT > this.codes.BYTES_PER_ELEMENT;
     if (wide) return null;
@@ -111,33 +136,78 @@ export class Column {
 }
 
 /**
- * Fetch a mutable column: what changed since `have`, else all of it.
- * @param {string} url
+ * The colour at a part of the way along a list of colours.
+ * @param {string[]} ramp
+ * @param {number} part 0 to 1
+ */
+function alongRamp(ramp, part) {
+  const at = part * (ramp.length - 1);
+  const [from, to] = [ramp[Math.floor(at)], ramp[Math.ceil(at)]];
+  const mixed = [1, 3, 5].map((k) => {
+    const [a, b] = [from, to].map((text) => parseInt(text.slice(k, k + 2), 16));
+    return Math.round(a + (b - a) * (at % 1)).toString(16).padStart(2, '0');
+  });
+  return `#${mixed.join('')}`;
+}
+
+/**
+ * @param {string} field
+ * @param {Packed} packed
+ */
+export function columnOf(field, { header, columns }) {
+  return new Column(field, columns.values ?? columns.codes, header);
+}
+
+/**
+ * Fetch a column: what changed since `have`, else all of it.
+ * @param {import('./transport.js').Ask} ask
+ * @param {string} version
  * @param {string} field
  * @param {Column | undefined} have
  * @param {AbortSignal} signal
  * @returns {Promise<Column>}
  */
-export async function fetchColumn(url, field, have, signal) {
+export async function fetchColumn(ask, version, field, have, signal) {
+  const path = `column/${version}/${encodeURIComponent(field)}`;
   if (have) {
-    const link = url + (url.includes('?') ? '&' : '?') + `since=${have.seq}`;
-    const next = have.after(await fetchPacked(link, signal));
+    const next = have.after(parsePacked(await ask(`${path}?since=${have.seq}`, { signal })));
     if (next) return next;
   }
-  const { header, columns } = await fetchPacked(url, signal);
-  return new Column(field, columns.codes, header);
+  return columnOf(field, parsePacked(await ask(path, { signal })));
 }
 
 /**
- * A 0/1 mask as base64 of a deflated bit set, lowest bit first.
+ * A 0/1 mask as a deflated bit set, lowest bit first.
  * @param {Uint8Array} mask
- * @returns {Promise<string>}
+ * @returns {Promise<Uint8Array>}
  */
-export async function encodeMask(mask) {
+export async function squeezeMask(mask) {
   const bits = new Uint8Array((mask.length + 7) >> 3);
   for (let i = 0; i < mask.length; i++) if (mask[i]) bits[i >> 3] |= 1 << (i & 7);
   const squeezed = new Blob([bits]).stream().pipeThrough(new CompressionStream('deflate-raw'));
-  const bytes = new Uint8Array(await new Response(squeezed).arrayBuffer());
+  return new Uint8Array(await new Response(squeezed).arrayBuffer());
+}
+
+/**
+ * The mask that `squeezeMask` made.
+ * @param {Uint8Array} squeezed
+ * @param {number} n
+ * @returns {Promise<Uint8Array>}
+ */
+export async function widenMask(squeezed, n) {
+  const source = /** @type {BlobPart} */ (squeezed);
+  const stream = new Blob([source]).stream().pipeThrough(new DecompressionStream('deflate-raw'));
+  const bits = new Uint8Array(await new Response(stream).arrayBuffer());
+  const mask = new Uint8Array(n);
+  for (let i = 0; i < n; i++) mask[i] = (bits[i >> 3] >> (i & 7)) & 1;
+  return mask;
+}
+
+/**
+ * A squeezed mask as base64, for a message of JSON.
+ * @param {Uint8Array} bytes
+ */
+export function asText(bytes) {
   let text = '';
   for (let i = 0; i < bytes.length; i += 0x8000) {
     text += String.fromCharCode(...bytes.subarray(i, i + 0x8000));
@@ -146,16 +216,10 @@ export async function encodeMask(mask) {
 }
 
 /**
- * The mask that `encodeMask` made.
+ * The mask behind such a text.
  * @param {string} text
  * @param {number} n
- * @returns {Promise<Uint8Array>}
  */
 export async function decodeMask(text, n) {
-  const squeezed = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
-  const stream = new Blob([squeezed]).stream().pipeThrough(new DecompressionStream('deflate-raw'));
-  const bits = new Uint8Array(await new Response(stream).arrayBuffer());
-  const mask = new Uint8Array(n);
-  for (let i = 0; i < n; i++) mask[i] = (bits[i >> 3] >> (i & 7)) & 1;
-  return mask;
+  return widenMask(Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0)), n);
 }

@@ -1,10 +1,10 @@
 // @ts-check
 // Which items: exact tests in a polygon or a box, the nearest item, and set operations.
 
-/** @typedef {'set' | 'add' | 'subtract'} Mode */
+/** @typedef {'set' | 'add' | 'subtract' | 'intersect'} Mode */
 
 const BANDS = 512; // edges are bucketed by y, so that a point meets only those beside it
-const GRID = 256; // cells along one side of the index; a cell is 256 x 256 coordinate steps
+export const GRID = 256; // cells along one side of the index; a cell is 256 x 256 coordinate steps
 
 /**
  * Mark the items inside a polygon by the even-odd rule, in double precision.
@@ -82,6 +82,7 @@ export function insideBox(xs, ys, [xa, ya, xb, yb]) {
 export function combine(selected, hit, mode) {
   if (mode === 'add') for (let i = 0; i < hit.length; i++) selected[i] |= hit[i];
   else if (mode === 'subtract') for (let i = 0; i < hit.length; i++) selected[i] &= hit[i] ^ 1;
+  else if (mode === 'intersect') for (let i = 0; i < hit.length; i++) selected[i] &= hit[i];
   else selected.set(hit);
 }
 
@@ -133,8 +134,9 @@ export class GridIndex {
    * @param {number} x
    * @param {number} y
    * @param {number} radius
+   * @param {Uint8Array | null} [hidden] 1 = out of reach
    */
-  nearest(x, y, radius) {
+  nearest(x, y, radius, hidden = null) {
     const clamp = (/** @type {number} */ v) => Math.max(0, Math.min(GRID - 1, Math.floor(v / GRID)));
     let best = -1;
     let least = radius * radius;
@@ -143,6 +145,7 @@ export class GridIndex {
         const at = row * GRID + cell;
         for (let k = this.starts[at]; k < this.starts[at + 1]; k++) {
           const i = this.items[k];
+          if (hidden?.[i]) continue;
           const away = (this.xs[i] - x) ** 2 + (this.ys[i] - y) ** 2;
           if (away < least || (away === least && best < 0)) {
             least = away;
@@ -152,5 +155,52 @@ export class GridIndex {
       }
     }
     return best;
+  }
+
+  /**
+   * The items of all cells that a box touches: at least those inside it.
+   * @param {[number, number, number, number]} box x0, y0, x1, y1
+   * @returns {Uint32Array} in wire order
+   */
+  around([x0, y0, x1, y1]) {
+    const clamp = (/** @type {number} */ v) => Math.max(0, Math.min(GRID - 1, Math.floor(v / GRID)));
+    const [left, right, low, high] = [clamp(x0), clamp(x1), clamp(y0), clamp(y1)];
+    const spans = [];
+    let count = 0;
+    for (let row = low; row <= high; row++) {
+      const span = this.items.subarray(this.starts[row * GRID + left], this.starts[row * GRID + right + 1]);
+      spans.push(span);
+      count += span.length;
+    }
+    const found = new Uint32Array(count);
+    let at = 0;
+    for (const span of spans) {
+      found.set(span, at);
+      at += span.length;
+    }
+    return found.sort();
+  }
+
+  /**
+   * The items inside a box of the world, or null where they are more than `limit`.
+   * @param {[number, number, number, number]} box x0, y0, x1, y1
+   * @param {number} limit
+   * @returns {Uint32Array | null} in wire order
+   */
+  within([x0, y0, x1, y1], limit) {
+    const clamp = (/** @type {number} */ v) => Math.max(0, Math.min(GRID - 1, Math.floor(v / GRID)));
+    const [left, right, low, high] = [clamp(x0), clamp(x1), clamp(y0), clamp(y1)];
+    /** @type {number[]} */
+    const found = [];
+    for (let row = low; row <= high; row++) {
+      const end = this.starts[row * GRID + right + 1];
+      for (let k = this.starts[row * GRID + left]; k < end; k++) {
+        const i = this.items[k];
+        if (this.xs[i] < x0 || this.xs[i] > x1 || this.ys[i] < y0 || this.ys[i] > y1) continue;
+        if (found.length === limit) return null;
+        found.push(i);
+      }
+    }
+    return Uint32Array.from(found).sort();
   }
 }

@@ -1,21 +1,29 @@
 // @ts-check
 // The map: the data, colours and selection of one atlas on one page.
+import { Card } from './card.js';
 import { Chrome } from './chrome.js';
-import { Column, MapError, decodeMask, fetchColumn, fetchPacked } from './data.js';
+import { Column, MapError, WIRE_FORMAT, decodeMask, fetchColumn, parsePacked } from './data.js';
+import { Filters } from './filter.js';
 import { Gestures } from './gestures.js';
 import { countOf } from './lasso.js';
+import { KeySheet } from './keys.js';
+import { Arrangement } from './layouts.js';
 import { Legend } from './legend.js';
+import { Minimap } from './minimap.js';
 import { anchorsOf } from './names.js';
-import { onPaper } from './points.js';
+import { FILTERED, MUTED, onPaper } from './points.js';
 import { Selector } from './selector.js';
+import { Thumbnails } from './sprites.js';
+import { askOverHttp } from './transport.js';
 
 /** @typedef {{seq: number, op: 'clear' | 'select' | 'fit' | 'invert', bits?: string,
  *   version?: string}} Command */
+/** @typedef {{name: string, title: string, coding: string, seq: number, group?: string}} Field */
 /**
- * @typedef {{key: string, version: string, points_url: string, thumb_url?: string,
- *   columns?: Record<string, {url: string, seq: number}>, color_by?: string,
+ * @typedef {{key: string, version: string, base: string, fields?: Field[], color_by?: string,
  *   command?: Command | null, session?: string, height?: number}} MapData
  */
+const ANCHORED = 140; // ms without another change of the filters before names find their places
 const ROOMY = 560; // pixels of width from which the legend opens by itself
 
 /** One map in one host element. */
@@ -30,13 +38,26 @@ export class CurationMap extends Selector {
     this.names = this.memory.names;
     /** @type {MapData | null} */
     this.data = null;
+    /** How the server is asked; a host that has no HTTP sets its own. @type {import('./transport.js').Ask | null} */
+    this.transport = null;
+    this.hovered = -1;
+    this.thumbnails = new Thumbnails(this);
+    /** @type {Field[]} what one can colour and filter by */
+    this.fields = [];
     this.work = Promise.resolve();
+    this.arrangement = new Arrangement(this);
     this.chrome = new Chrome(this);
+    this.filters = new Filters(this);
+    this.card = new Card(this);
     this.legend = new Legend(this);
     this.legend.open(false);
     this.root.setAttribute('aria-label', 'Map. L lasso, B box, arrows move, Enter selects the item in the middle.');
-    this.root.append(this.chrome.tools, this.legend.root, this.chrome.status);
-    this.root.append(this.chrome.card, this.chrome.veil);
+    this.root.append(this.chrome.tools, this.filters.root, this.legend.root, this.chrome.status);
+    this.minimap = new Minimap(this);
+    this.keySheet = new KeySheet(this.root);
+    this.root.append(this.minimap.root, this.chrome.note, this.chrome.badge);
+    this.root.append(this.card.root, this.chrome.veil, this.keySheet.root);
+    this.root.append(this.arrangement.root);
     // A handle for the browser's console and for tests: where an item is, what is selected.
     Object.assign(this.root, { atlasMap: this });
     if (this.memory.seq) this.root.dataset.seq = String(this.memory.seq);
@@ -54,18 +75,23 @@ export class CurationMap extends Selector {
     try {
       this.start();
     } catch (error) {
+      this.trouble = error;
       this.fail(error, null);
     }
     this.watch = new ResizeObserver(() => this.resized());
     this.watch.observe(this.root);
+    this.watchPixels();
     this.resized();
   }
 
   /** Free everything; camera and selection stay in the memory. */
   destroy() {
     this.flush();
-    this.remember();
+    this.keeper.write();
     this.watch?.disconnect();
+    this.thumbnails.close();
+    this.card.clear();
+    clearTimeout(this.anchoring);
     this.close();
   }
 
@@ -79,6 +105,19 @@ export class CurationMap extends Selector {
     super.lost(event);
     this.root.dataset.error = 'context lost';
     this.chrome.showVeil('The graphics card dropped the map. Waiting for it to come back.', { wait: true });
+  }
+
+  forsaken() {
+    const again = () => {
+      try {
+        this.renew();
+      } catch (error) {
+        this.trouble = error;
+        this.fail(error, again);
+      }
+    };
+    const text = 'The graphics card dropped the map and the browser does not give it back. Nothing is lost.';
+    this.chrome.showVeil(text, { action: ['Draw again', again] });
   }
 
   restored() {
@@ -98,7 +137,7 @@ export class CurationMap extends Selector {
   update(data) {
     this.data = data;
     this.work = this.work.then(async () => {
-      if (this.data !== data || this.abort.signal.aborted || !this.gl) return;
+      if (this.data !== data || this.abort.signal.aborted) return;
       try {
         await this.apply(data);
       } catch (error) {
@@ -108,16 +147,20 @@ export class CurationMap extends Selector {
     return this.work;
   }
 
+  /** Ask the server for a path below the dataset's address. @type {import('./transport.js').Ask} */
+  ask(path, options) {
+    return (this.transport ?? askOverHttp(this.data?.base ?? ''))(path, { signal: this.abort.signal, ...options });
+  }
+
   /** @param {MapData} data */
   async apply(data) {
     if (data.version !== this.version) await this.load(data);
     if (data.color_by && data.color_by !== this.memory.asked) {
       this.memory.asked = this.memory.color = data.color_by;
     }
-    const flags = this.columns.get('flags');
-    await this.loadColumns(data.columns ?? {});
-    if (flags !== this.columns.get('flags')) this.pushState();
-    this.setColor(this.memory.color);
+    this.fields = data.fields ?? [];
+    await this.loadColumns();
+    await this.arrangement.follow();
     this.meet(data.session ?? '');
     if (data.command && data.command.seq > this.memory.commandSeq) await this.obey(data.command);
     this.settled();
@@ -128,47 +171,58 @@ export class CurationMap extends Selector {
   async load(data) {
     delete this.root.dataset.ready;
     if (!this.n) this.chrome.showVeil('Loading the map', { wait: true });
-    const { header, columns } = await fetchPacked(data.points_url, this.abort.signal);
+    const { header, columns } = parsePacked(await this.ask(`points/${data.version}?format=${WIRE_FORMAT}`));
     if (header.version !== data.version) throw new MapError('The server sent another atlas. Reload the page.');
-    this.places = /** @type {import('./points.js').Places} */ (/** @type {unknown} */ (columns));
-    Object.assign(this, { n: header.n, levels: header.levels, extent: header.extent, version: header.version });
-    this.columns = new Map([['cluster', new Column('cluster', columns.cluster, header)]]);
+    await this.recall(header.version, header.n);
+    const { cluster, ...places } = columns;
+    const layout = await this.arrangement.begin(/** @type {any} */ (places), header.extent);
+    Object.assign(this, { n: header.n, levels: header.levels, version: header.version });
+    this.columns = new Map([['cluster', new Column('cluster', cluster, header)]]);
     this.column = null;
-    this.index = null;
-    this.recall();
-    this.legend.open(this.memory.legend ?? this.camera.width > ROOMY, false);
-    this.setColor(this.memory.color);
+    this.arrangement.settle(layout);
+    this.filters.reset();
+    this.card.clear();
+    this.selectedCount = countOf(this.memory.selected);
+    if (this.memory.at < 0) this.keep();
+    this.legend.open(this.blind || (this.memory.legend ?? this.camera.width > ROOMY), false);
+    this.colorBy('cluster');
     this.camera.fitted = this.wholeView().scale;
     this.untouched = !this.memory.view;
     this.camera.view = this.memory.view ?? this.wholeView();
+    this.filters.apply();
     this.upload();
     Object.assign(this.root.dataset, { points: String(this.n), version: this.version });
     this.settled();
     this.drawNow();
   }
 
-  /** Take camera and selection from the memory where they belong to this atlas. */
-  recall() {
-    const { memory } = this;
-    if (memory.version !== this.version || memory.selected.length !== this.n) {
-      Object.assign(memory, { selected: new Uint8Array(this.n), view: null, version: this.version });
-    }
-    this.selectedCount = countOf(memory.selected);
+  /** The fields whose columns the map shows: flags, the colour, and what filters. */
+  get used() {
+    const wanted = new Set(['flags', this.memory.color, ...Object.keys(this.memory.filters)]);
+    return this.fields.filter(({ name }) => wanted.has(name) && name !== 'cluster');
   }
 
-  /** @param {Record<string, {url: string, seq: number}>} wanted */
-  async loadColumns(wanted) {
+  /** Fetch what the fields in use have new, and show it. */
+  async loadColumns() {
+    const offered = new Set(this.fields.map(({ name }) => name));
     for (const field of this.columns.keys()) {
-      if (field !== 'cluster' && !(field in wanted)) this.columns.delete(field);
+      if (field !== 'cluster' && !offered.has(field)) this.columns.delete(field);
     }
-    await Promise.all(
-      Object.entries(wanted).map(async ([field, { url, seq }]) => {
-        const have = this.columns.get(field);
-        if (have?.seq === seq) return;
-        this.columns.set(field, await fetchColumn(url, field, have, this.abort.signal));
-      }),
-    );
-    this.legend.fill();
+    const before = new Map(this.columns);
+    await Promise.all(this.used.map((field) => this.fetchField(field)));
+    const changed = [...this.columns].some(([field, column]) => before.get(field) !== column);
+    this.filters.apply();
+    if (changed) this.pushState();
+    this.colorBy(this.memory.color);
+    this.root.dataset.head = String(Math.max(0, ...this.fields.map(({ seq }) => seq)));
+  }
+
+  /** @param {Field} field */
+  async fetchField({ name, seq }) {
+    const have = this.columns.get(name);
+    if (have?.seq === seq) return;
+    const { signal } = this.abort;
+    this.columns.set(name, await fetchColumn((path, options) => this.ask(path, options), this.version, name, have, signal));
   }
 
   /**
@@ -201,6 +255,11 @@ export class CurationMap extends Selector {
 
   /** No trouble any more: uncover the map. */
   settled() {
+    if (this.blind) {
+      this.chrome.veil.classList.add('under'); // the legend and the selection can be worked with
+      this.fail(this.trouble, null);
+      return;
+    }
     delete this.root.dataset.error;
     this.chrome.showVeil(this.n ? null : 'No items yet. Build the dataset and come back.');
   }
@@ -226,20 +285,26 @@ export class CurationMap extends Selector {
   }
 
   /** @param {Column} column */
-  palette({ none, legend }) {
-    return [none, ...legend].map(({ color }) => onPaper(color, this.dark));
+  palette(column) {
+    return column.colors().map((color) => onPaper(color, this.dark));
   }
 
-  /** Tell the graphics card what is selected, and what is excluded and therefore faint. */
+  /** Tell the graphics card what is selected, excluded and therefore faint, or filtered out. */
   pushState() {
-    const state = this.memory.selected.slice();
+    const state = (this.preview ?? this.memory.selected).slice();
     const flags = this.columns.get('flags');
     const place = flags?.legend.findIndex(({ name }) => name === 'excluded') ?? -1;
     if (flags && place >= 0) {
-      for (let i = 0; i < state.length; i++) if ((flags.codes[i] >> place) & 1) state[i] |= 2;
+      for (let i = 0; i < state.length; i++) if ((flags.codes[i] >> place) & 1) state[i] |= MUTED;
     }
+    const { hidden } = this;
+    this.filtering = hidden !== null;
+    if (hidden) for (let i = 0; i < state.length; i++) if (hidden[i]) state[i] |= FILTERED;
+    this.state = state;
     this.layer?.setState(state);
     this.root.dataset.selected = String(this.selectedCount);
+    this.filters.say();
+    this.legend.recount();
     this.showTools();
   }
 
@@ -247,31 +312,87 @@ export class CurationMap extends Selector {
     this.chrome?.refresh();
   }
 
+  /** @param {string} text */
+  say(text) {
+    this.chrome.say(text);
+  }
+
+  drawAround() {
+    this.minimap.follow();
+    this.keeper.soon();
+  }
+
   // ---- look ----------------------------------------------------------------------------------
 
   get insets() {
     const narrow = this.camera.width < 420;
-    return { left: narrow ? 20 : 62, right: 18 + (this.legend?.covers ?? 0), top: 22, bottom: 52 };
+    const { head: top = 22, foot = 0 } = this.arrangement ?? {};
+    return { left: narrow ? 20 : 62, right: 18 + (this.legend?.covers ?? 0), top, bottom: 52 + foot };
   }
 
-  /** The fields one can colour by. */
-  get fields() {
-    return [...this.columns.keys()];
+  /**
+   * The curator's choice of colours; its column is fetched where it is not here yet.
+   * @param {string} field
+   */
+  async setColor(field) {
+    this.memory.color = field;
+    try {
+      await this.loadColumns();
+    } catch (error) {
+      if (!this.abort.signal.aborted) this.fail(error, () => this.setColor(field));
+    }
   }
 
   /** @param {string} field */
-  setColor(field) {
-    this.memory.color = field;
+  colorBy(field) {
     const column = this.columns.get(field) ?? this.columns.get('cluster');
-    if (!column || column === this.column) return;
+    if (!column) return;
+    const same = column === this.column;
+    this.legend.fill();
+    if (same) return;
     this.column = column;
     this.pick = null;
     this.layer?.setCodes(column.plainCodes());
     this.layer?.setPalette(this.palette(column));
-    this.anchors = anchorsOf(column, this.places.x, this.places.y);
+    this.reanchor();
     this.root.dataset.color = column.field;
     this.legend.refresh();
     this.draw();
+  }
+
+  /** Where the names stand: of what colours the map, and passes the filters; of numbers, the clusters. */
+  reanchor() {
+    const named = this.column?.values ? this.columns.get('cluster') : this.column;
+    if (this.arrangement.foot) this.anchors = [];
+    else if (named) this.anchors = anchorsOf(named, this.places.x, this.places.y, this.hidden);
+    this.touch();
+  }
+
+  /** Other items than before pass the filters. */
+  filtered() {
+    this.legend.mark();
+    this.pushState();
+    if (this.hovered >= 0 && this.hidden?.[this.hovered]) this.inspect(-1);
+    const { untouched } = this;
+    this.moved(); // a range under the hand is drawn as coarsely as a move
+    this.untouched = untouched;
+    clearTimeout(this.anchoring);
+    this.anchoring = setTimeout(() => this.reanchor(), ANCHORED);
+  }
+
+  /** A field's name as people read it. @param {string} field */
+  titleOf(field) {
+    return this.fields.find(({ name }) => name === field)?.title ?? field;
+  }
+
+  /** What stands on the map, in pixels: names keep clear of it. @returns {import('./names.js').Box[]} */
+  get obstacles() {
+    const { tools, status } = this.chrome;
+    return [tools, status, this.legend.root, this.filters.root, this.arrangement.root]
+      .filter(({ offsetWidth }) => offsetWidth)
+      .map((part) => [
+        part.offsetLeft, part.offsetTop, part.offsetLeft + part.offsetWidth, part.offsetTop + part.offsetHeight,
+      ]);
   }
 
   /** Read the page's colours again: the theme may have changed. */
@@ -279,9 +400,71 @@ export class CurationMap extends Selector {
     const turned = this.readTheme();
     if (turned && this.column) {
       this.layer?.setPalette(this.palette(this.column));
-      this.legend.list();
+      this.legend.refresh();
     }
     this.draw();
+  }
+
+  /** A drag turns what is seen from all sides, and moves everything else. @param {number} dx @param {number} dy
+   * @param {boolean} moves whatever is shown */
+  dragBy(dx, dy, moves) {
+    if (this.arrangement.turns && !moves) this.arrangement.orbit.turnBy(dx, dy);
+    else this.panBy(dx, dy);
+  }
+
+  /** @param {number} dx @param {number} dy */
+  lookAround(dx, dy) {
+    if (this.arrangement.turns) this.arrangement.orbit.turnBy(-dx / 2, -dy / 2);
+    else super.lookAround(dx, dy);
+  }
+
+  /** @param {[number, number]} at @param {import('./lasso.js').Mode} mode */
+  doubleAt(at, mode) {
+    if (this.arrangement.turns) this.arrangement.orbit.reset();
+    else super.doubleAt(at, mode);
+  }
+
+  nearby() {
+    return this.arrangement.orbit.stale ? null : super.nearby();
+  }
+
+  paint() {
+    this.arrangement?.orbit.follow();
+    super.paint();
+  }
+
+  drawOverlay() {
+    super.drawOverlay();
+    this.arrangement.writeCaptions();
+  }
+
+  drawLayers() {
+    this.thumbnails.frame();
+  }
+
+  toggleThumbnails() {
+    this.memory.thumbnails = !this.memory.thumbnails;
+    this.chrome.refresh();
+    this.draw();
+  }
+
+  /**
+   * An item that shows its picture says by itself that it is meant.
+   * @param {number} item
+   * @param {string} ink
+   */
+  ring(item, ink) {
+    if (!this.thumbnails.shows(item)) super.ring(item, ink);
+  }
+
+  /**
+   * @param {[number, number]} at pixels
+   * @param {number} [reach] pixels
+   */
+  itemAt(at, reach) {
+    const item = this.thumbnails.at(at);
+    if (item >= 0) return this.hidden?.[item] ? -1 : item;
+    return super.itemAt(at, reach);
   }
 
   toggleNames() {
@@ -309,7 +492,7 @@ export class CurationMap extends Selector {
       this.hovered = item;
       this.root.style.cursor = item >= 0 && this.tool === 'pan' ? 'pointer' : '';
       this.showCard();
-      this.draw();
+      this.touch();
     });
   }
 
@@ -319,21 +502,27 @@ export class CurationMap extends Selector {
   }
 
   showCard() {
-    const item = this.hovered;
-    if (item < 0) {
-      this.chrome.showCard(null);
-      return;
-    }
-    const lines = [];
-    for (const column of this.columns.values()) {
-      const entry = column.legend[column.code(item)];
-      if (!entry && column.field !== 'cluster') continue;
-      const { name, color } = entry ?? column.none;
-      const text = column.field === 'cluster' && entry ? `Cluster ${name}` : name;
-      lines.push({ text, color: onPaper(color, this.dark) });
-    }
-    const [x, y] = this.camera.toScreen(this.places.x[item], this.places.y[item]);
-    const url = this.data?.thumb_url?.replace('{i}', String(item)) ?? '';
-    this.chrome.showCard({ x, y, url, lines });
+    this.card.show(this.hovered);
+  }
+
+  /** Show the card of an item that a key has reached. @param {number} item wire index, -1 = none */
+  inspect(item) {
+    this.pointer = null;
+    this.hovered = item;
+    this.showCard();
+    this.touch();
+  }
+
+  /** @param {import('./lasso.js').Mode} mode */
+  pickMiddle(mode) {
+    super.pickMiddle(mode);
+    const { width, height } = this.camera;
+    this.inspect(this.itemAt([width / 2, height / 2], Math.max(width, height) / 2));
+  }
+
+  /** The card goes with its item. */
+  moved() {
+    super.moved();
+    this.card?.place();
   }
 }

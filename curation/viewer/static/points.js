@@ -1,5 +1,6 @@
 // @ts-check
-// The points on the graphics card: one draw of soft round dots, coloured by code.
+// The points on the graphics card: soft round dots, or a density where they would cover each other.
+import { compositeProgram, linked, Target } from './targets.js';
 
 const VERTEX = `#version 300 es
 precision highp float;
@@ -7,8 +8,10 @@ layout(location=0) in float aX;
 layout(location=1) in float aY;
 layout(location=2) in uint aCode;
 layout(location=3) in uint aState;
+layout(location=4) in float aFromX;
+layout(location=5) in float aFromY;
 uniform vec2 uCenter, uScale;
-uniform float uSize, uDpr, uFade;
+uniform float uSize, uDpr, uFade, uPart;
 uniform uint uPass, uNone, uPick, uPicking;
 uniform sampler2D uPalette;
 out vec4 vColor;
@@ -17,41 +20,80 @@ flat out uint vChosen;
 void main() {
   bool chosen = (aState & 1u) != 0u;
   bool muted = (aState & 2u) != 0u;
-  bool front = uPicking == 1u ? aCode == uPick : chosen;
+  bool filtered = (aState & 4u) != 0u;
+  bool front = !filtered && (uPicking == 1u ? aCode == uPick : chosen);
   vChosen = chosen ? 1u : 0u;
-  // Pass 0 draws what stays behind, pass 1 what stands out; the rest leaves the picture.
-  if ((uPass == 1u) != front) { gl_Position = vec4(2., 2., 2., 1.); gl_PointSize = 0.; return; }
+  // Pass 0 draws what stays behind, pass 1 what stands out, pass 2 what the filter greys; the rest
+  // leaves the picture.
+  if (uPass != (filtered ? 2u : front ? 1u : 0u)) { gl_Position = vec4(2., 2., 2., 1.); gl_PointSize = 0.; return; }
   uint texel = aCode == uNone ? 0u : aCode + 1u;
   vec3 color = texelFetch(uPalette, ivec2(int(texel & 255u), int(texel >> 8)), 0).rgb;
+  if (filtered) { color = vec3(.6); muted = true; }
+  vec2 place = mix(vec2(aFromX, aFromY), vec2(aX, aY), uPart);
   float size = uSize * (chosen ? 1.15 : 1.) * (muted ? .6 : 1.) + (chosen ? uDpr : 0.);
-  gl_Position = vec4((vec2(aX, aY) - uCenter) * uScale, 0., 1.);
+  gl_Position = vec4((place - uCenter) * uScale, 0., 1.);
   gl_PointSize = size + uDpr;
   vSize = size + uDpr;
   vColor = vec4(color, (front ? 1. : uFade) * (muted ? .35 : 1.));
 }`;
 
-const FRAGMENT = `#version 300 es
+const DOTS = `#version 300 es
 precision highp float;
 in vec4 vColor;
 in float vSize;
 flat in uint vChosen;
-uniform float uDpr, uAlpha, uRim;
+uniform float uDpr, uAlpha, uRim, uSquare;
 uniform vec3 uInk, uPaper;
 out vec4 color;
 void main() {
   float radius = vSize * .5;
-  float away = length(gl_PointCoord - .5) * vSize; // pixels from the middle
+  vec2 at = abs(gl_PointCoord - .5) * vSize;
+  float away = uSquare > 0. ? max(at.x, at.y) : length(at); // pixels from the middle
   float inside = clamp(radius - away, 0., 1.);
   if (inside <= 0.) discard;
-  float rim = vChosen == 1u ? min(1.2 * uDpr, radius * .4) : uRim;
+  // the ring of a selected dot needs room: on a small one it would hide the colour
+  float rim = vChosen == 1u && vSize > 4. * uDpr ? min(1.2 * uDpr, radius * .4) : uRim;
   float edge = rim > 0. ? clamp(away - (radius - .5 - rim) + .5, 0., 1.) : 0.;
   vec3 line = vChosen == 1u ? mix(vColor.rgb, uInk, .85) : mix(vColor.rgb, uPaper, .55);
   float alpha = inside * vColor.a * (vChosen == 1u ? 1. : uAlpha);
   color = vec4(mix(vColor.rgb, line, edge) * alpha, alpha);
 }`;
 
+// Every point adds its colour and its weight; how they become paint is the composite's business.
+const WEIGHTS = `#version 300 es
+precision highp float;
+in vec4 vColor;
+in float vSize;
+flat in uint vChosen;
+uniform float uWeight;
+out vec4 color;
+void main() {
+  float inside = clamp(vSize * .5 - length(gl_PointCoord - .5) * vSize, 0., 1.);
+  float weight = inside * vColor.a * uWeight;
+  color = vec4(vColor.rgb * weight, weight);
+}`;
+
+/** The bits of an item's state: selected, excluded, filtered out. */
+export const SELECTED = 1;
+export const MUTED = 2;
+export const FILTERED = 4;
+
+const DENSITY_FROM = 1.2; // dots over each pixel of the picture, on average, from which it is shaded
+const DENSITY_FULL = 2.6;
+
 /** @typedef {[number, number, number]} Rgb 0 to 1 */
-/** @typedef {{x: Uint16Array, y: Uint16Array}} Places */
+/** @typedef {{x: Uint16Array, y: Uint16Array, z?: Uint16Array}} Places */
+/**
+ * @typedef {{camera: import('./camera.js').Camera, dpr: number, size: number, alpha: number,
+ *   crowd: number, standOut: boolean, filtering: boolean, pick: number | null, ink: Rgb, paper: Rgb, dark: boolean,
+ *   square?: boolean, part?: number}} Look
+ * `crowd`: how often the points in view would cover it; `part`: how far from the places they come
+ * from to those they go to, 1 = arrived.
+ */
+/**
+ * @typedef {{count: number, total: number, items: Uint32Array | null}} Chosen
+ * The first `count` of `total`: of all items, or of `items`.
+ */
 
 /**
  * "#rrggbb" as three numbers.
@@ -78,46 +120,31 @@ export function onPaper(text, dark) {
   return `#${part(r)}${part(g)}${part(b)}`;
 }
 
-/**
- * @param {WebGL2RenderingContext} gl
- * @param {number} kind
- * @param {string} source
- */
-function compiled(gl, kind, source) {
-  const shader = /** @type {WebGLShader} */ (gl.createShader(kind));
-  gl.shaderSource(shader, source);
-  gl.compileShader(shader);
-  if (!gl.getShaderParameter(shader, gl.COMPILE_STATUS) && !gl.isContextLost()) {
-    throw new Error(`shader: ${gl.getShaderInfoLog(shader)}`);
-  }
-  return shader;
-}
-
-/** Buffers and program of one canvas; made anew after a lost context. */
+/** Buffers, programs and targets of one canvas; made anew after a lost context. */
 export class PointLayer {
   /** @param {WebGL2RenderingContext} gl */
   constructor(gl) {
     this.gl = gl;
-    this.n = 0;
     this.none = 0xffff;
-    this.program = /** @type {WebGLProgram} */ (gl.createProgram());
-    gl.attachShader(this.program, compiled(gl, gl.VERTEX_SHADER, VERTEX));
-    gl.attachShader(this.program, compiled(gl, gl.FRAGMENT_SHADER, FRAGMENT));
-    gl.linkProgram(this.program);
-    if (!gl.getProgramParameter(this.program, gl.LINK_STATUS) && !gl.isContextLost()) {
-      throw new Error(`program: ${gl.getProgramInfoLog(this.program)}`);
-    }
-    /** @type {Record<string, WebGLUniformLocation | null>} */
-    this.at = {};
-    const names = 'Center Scale Size Dpr Fade Pass None Pick Picking Palette Alpha Rim Ink Paper';
-    for (const name of names.split(' ')) {
-      this.at[name] = gl.getUniformLocation(this.program, `u${name}`);
-    }
+    /** @type {string[]} */
+    this.colors = [];
+    // Half floats that can be drawn to: without them dots stay dots.
+    this.shades = Boolean(gl.getExtension('EXT_color_buffer_float') ?? gl.getExtension('EXT_color_buffer_half_float'));
+    this.dots = linked(gl, VERTEX, DOTS);
+    this.weights = this.shades ? linked(gl, VERTEX, WEIGHTS) : null;
+    this.composite = compositeProgram(gl);
+    this.below = new Target(gl, false);
+    this.behind = new Target(gl, false);
+    this.front = new Target(gl, false);
+    this.crowd = this.shades ? new Target(gl, true) : null;
     this.array = gl.createVertexArray();
-    this.buffers = [0, 1, 2, 3].map(() => gl.createBuffer());
+    this.buffers = Array.from({ length: 6 }, () => gl.createBuffer());
+    this.list = gl.createBuffer();
+    /** @type {Uint32Array | null} the items that `list` holds */
+    this.listed = null;
+    this.share = 0; // of the points in view that have been drawn
     this.palette = gl.createTexture();
     gl.enable(gl.BLEND);
-    gl.blendFunc(gl.ONE, gl.ONE_MINUS_SRC_ALPHA);
     gl.disable(gl.DEPTH_TEST);
   }
 
@@ -133,14 +160,24 @@ export class PointLayer {
     gl.enableVertexAttribArray(slot);
   }
 
-  /** @param {Places} places */
-  setPlaces({ x, y }) {
+  /**
+   * Where the points are, and where they come from while a change of layout is animated.
+   * @param {Places} places
+   * @param {Places | null} [from]
+   */
+  setPlaces({ x, y }, from = null) {
     const gl = this.gl;
-    this.n = x.length;
-    this.fill(0, x);
-    gl.vertexAttribPointer(0, 1, gl.UNSIGNED_SHORT, false, 0, 0);
-    this.fill(1, y);
-    gl.vertexAttribPointer(1, 1, gl.UNSIGNED_SHORT, false, 0, 0);
+    [x, y, ...(from ? [from.x, from.y] : [])].forEach((values, k) => {
+      const slot = k < 2 ? k : k + 2;
+      this.fill(slot, values);
+      gl.vertexAttribPointer(slot, 1, gl.UNSIGNED_SHORT, false, 0, 0);
+    });
+    if (from) return;
+    for (const slot of [4, 5]) {
+      gl.disableVertexAttribArray(slot);
+      gl.bindBuffer(gl.ARRAY_BUFFER, this.buffers[slot]);
+      gl.bufferData(gl.ARRAY_BUFFER, 0, gl.STATIC_DRAW);
+    }
   }
 
   /** @param {import('./data.js').TypedArray} codes the highest value of the type is none */
@@ -152,7 +189,7 @@ export class PointLayer {
     gl.vertexAttribIPointer(2, 1, wide ? gl.UNSIGNED_INT : gl.UNSIGNED_SHORT, 0, 0);
   }
 
-  /** @param {Uint8Array} state bit 0 selected, bit 1 muted */
+  /** @param {Uint8Array} state sums of SELECTED, MUTED, FILTERED */
   setState(state) {
     this.fill(3, state);
     this.gl.vertexAttribIPointer(3, 1, this.gl.UNSIGNED_BYTE, 0, 0);
@@ -161,6 +198,7 @@ export class PointLayer {
   /** @param {string[]} colors none first, then by code */
   setPalette(colors) {
     const gl = this.gl;
+    this.colors = colors;
     const rows = Math.ceil(colors.length / 256);
     const pixels = new Uint8Array(rows * 256 * 4).fill(255);
     colors.forEach((text, k) => pixels.set(rgbOf(text).map((v) => Math.round(v * 255)), 4 * k));
@@ -170,19 +208,63 @@ export class PointLayer {
     gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_MAG_FILTER, gl.NEAREST);
   }
 
+  /** How much of the picture is density and not dots, 0 to 1. @param {Look} look */
+  shading({ crowd, square }) {
+    if (!this.shades || square) return 0;
+    return Math.min(1, Math.max(0, (crowd - DENSITY_FROM) / (DENSITY_FULL - DENSITY_FROM)));
+  }
+
   /**
-   * Draw the first `count` points.
-   * @param {{camera: import('./camera.js').Camera, dpr: number, count: number, size: number,
-   *   alpha: number, standOut: boolean, pick: number | null, ink: Rgb, paper: Rgb}} look
+   * Add points to the picture that is being made; `from` 0 begins a new one.
+   * @param {Look} look
+   * @param {Chosen} chosen
+   * @param {number} from the first of the chosen that is not there yet
+   * @param {number} to one after the last to draw now
    */
-  draw({ camera, dpr, count, size, alpha, standOut, pick, ink, paper }) {
-    const { gl, at } = this;
-    gl.viewport(0, 0, gl.drawingBufferWidth, gl.drawingBufferHeight);
-    gl.clearColor(0, 0, 0, 0);
-    gl.clear(gl.COLOR_BUFFER_BIT);
-    if (!count) return;
-    gl.useProgram(this.program);
+  add(look, { total, items }, from, to) {
+    const { gl } = this;
+    const shading = this.shading(look);
+    const stands = look.standOut || look.pick !== null;
+    this.share = 0;
+    for (const target of [this.below, this.behind, this.front, this.crowd]) target?.fit(gl.canvas.width, gl.canvas.height, from === 0);
     gl.bindVertexArray(this.array);
+    if (items && items !== this.listed) {
+      gl.bindBuffer(gl.ELEMENT_ARRAY_BUFFER, this.list);
+      gl.bufferData(gl.ELEMENT_ARRAY_BUFFER, items, gl.DYNAMIC_DRAW);
+      this.listed = items;
+    }
+    const run = () => {
+      if (items) gl.drawElements(gl.POINTS, to - from, gl.UNSIGNED_INT, 4 * from);
+      else gl.drawArrays(gl.POINTS, from, to - from);
+    };
+    if (shading && this.weights && this.crowd) {
+      this.crowd.bind();
+      gl.blendFunc(gl.ONE, gl.ONE);
+      this.use(this.weights, look, 0);
+      gl.uniform1f(this.weights.at.Weight, 1);
+      run();
+    }
+    gl.blendFunc(gl.ONE, gl.ONE_MINUS_SRC_ALPHA);
+    /** @type {[boolean, Target, number][]} */
+    const passes = [[look.filtering, this.below, 2], [shading < 1, this.behind, 0], [stands, this.front, 1]];
+    for (const [wanted, target, pass] of passes) {
+      if (!wanted) continue;
+      target.bind();
+      this.use(this.dots, look, pass);
+      run();
+    }
+    this.share = to / Math.max(1, total);
+  }
+
+  /**
+   * @param {import('./targets.js').Linked} program
+   * @param {Look} look
+   * @param {number} pass
+   */
+  use({ program, at }, look, pass) {
+    const { gl } = this;
+    const { camera, dpr, size, alpha, standOut, pick, ink, paper, part = 1 } = look;
+    gl.useProgram(program);
     gl.activeTexture(gl.TEXTURE0);
     gl.bindTexture(gl.TEXTURE_2D, this.palette);
     gl.uniform1i(at.Palette, 0);
@@ -191,16 +273,33 @@ export class PointLayer {
     gl.uniform1f(at.Size, size * dpr);
     gl.uniform1f(at.Dpr, dpr);
     gl.uniform1f(at.Alpha, alpha);
-    gl.uniform1f(at.Rim, size > 4 ? 0.9 * dpr : 0);
+    gl.uniform1f(at.Part, part);
+    gl.uniform1f(at.Square, look.square ? 1 : 0);
+    gl.uniform1f(at.Rim, size > 4 && !look.square ? 0.9 * dpr : 0);
     gl.uniform1f(at.Fade, standOut || pick !== null ? 0.22 : 1);
     gl.uniform3f(at.Ink, ...ink);
     gl.uniform3f(at.Paper, ...paper);
     gl.uniform1ui(at.None, this.none);
     gl.uniform1ui(at.Picking, pick === null ? 0 : 1);
     gl.uniform1ui(at.Pick, pick === null || pick < 0 ? this.none : pick);
-    for (const pass of standOut || pick !== null ? [0, 1] : [0]) {
-      gl.uniform1ui(at.Pass, pass);
-      gl.drawArrays(gl.POINTS, 0, count);
-    }
+    gl.uniform1ui(at.Pass, pass);
+  }
+
+  /** Put what has been added so far on the canvas. @param {Look} look */
+  show(look) {
+    const { gl } = this;
+    const shading = this.shading(look);
+    gl.bindFramebuffer(gl.FRAMEBUFFER, null);
+    gl.viewport(0, 0, gl.drawingBufferWidth, gl.drawingBufferHeight);
+    gl.clearColor(0, 0, 0, 0);
+    gl.clear(gl.COLOR_BUFFER_BIT);
+    gl.blendFunc(gl.ONE, gl.ONE_MINUS_SRC_ALPHA);
+    const fade = look.standOut || look.pick !== null ? 0.22 : 1;
+    // Weights are faded already where something stands out; the curve must not lift them again.
+    const unit = 0.785 * look.crowd * fade * this.share;
+    if (look.filtering) this.composite.draw(this.below, { strength: 1, unit: 0, dark: look.dark });
+    if (shading && this.crowd) this.composite.draw(this.crowd, { strength: shading * (0.3 + 0.7 * fade), unit, dark: look.dark });
+    if (shading < 1) this.composite.draw(this.behind, { strength: 1 - shading, unit: 0, dark: look.dark });
+    if (look.standOut || look.pick !== null) this.composite.draw(this.front, { strength: 1, unit: 0, dark: look.dark });
   }
 }

@@ -1,20 +1,28 @@
 // @ts-check
 // Selecting: tools, modes, hits, and the message that tells the host.
-import { encodeMask } from './data.js';
-import { GridIndex, boxAround, combine, countOf, insideBox, insidePolygon } from './lasso.js';
+import { BRUSH, Stroke } from './brush.js';
+import { MapError, asText, decodeMask, squeezeMask, widenMask } from './data.js';
+import { boxAround, combine, countOf, insideBox, insidePolygon } from './lasso.js';
+import { Keeper, recollect } from './remember.js';
 import { Stage } from './stage.js';
 
 /** @typedef {import('./lasso.js').Mode} Mode */
 /** @typedef {import('./stage.js').Tool} Tool */
 /** @typedef {import('./data.js').Column} Column */
 /** @typedef {{version: string, n: number, count: number, bits: string, seq: number}} SelectionMessage */
+/** @typedef {{squeezed: Promise<Uint8Array>}} Past a selection as it was */
 /**
  * @typedef {{version: string, view: import('./camera.js').View | null, selected: Uint8Array,
  *   seq: number, commandSeq: number, tool: Tool, names: boolean, color: string, asked: string,
- *   legend: boolean | null, session?: string}} Memory
+ *   legend: boolean | null, sort?: 'count' | 'name', session?: string, thumbnails: boolean,
+ *   filters: Record<string, unknown>, arrangement: Record<string, unknown>,
+ *   radius: number, minimap: boolean, kept: import('./remember.js').Kept | null,
+ *   past: Past[], at: number}} Memory
  */
 
 const DOUBLE = 260; // ms in which a click may still become a double click
+const DEEP = 20; // selections that one can go back
+const GROW_BY = 5; // nearest items that each selected one brings
 const REACH = 14; // pixels around the pointer in which an item is found
 
 /** What must outlive an unmounted map, by key: Streamlit remounts on page and layout changes. */
@@ -40,9 +48,27 @@ function memoryOf(key) {
     color: 'cluster',
     asked: '',
     legend: null,
+    thumbnails: true,
+    filters: {},
+    arrangement: {},
+    radius: 24,
+    minimap: true,
+    kept: null,
+    past: [],
+    at: -1,
+    ...recollect(key),
   };
   MEMORIES.set(key, fresh);
   return fresh;
+}
+
+/**
+ * @param {Uint8Array} a
+ * @param {Uint8Array} b
+ */
+function alike(a, b) {
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
+  return true;
 }
 
 /** A stage on which items can be selected. */
@@ -51,15 +77,25 @@ export class Selector extends Stage {
   constructor(key) {
     super();
     this.memory = memoryOf(key);
+    this.keeper = new Keeper(key, () => this.gathered());
+    addEventListener('pagehide', () => this.keeper.write(), { signal: this.abort.signal });
     this.version = '';
     /** @type {Mode} */
     this.mode = 'set';
+    /** @type {Mode | null} what the keys that are held down mean */
+    this.heldMode = null;
+    /** @type {Stroke | null} of the brush, while it is down */
+    this.stroke = null;
+    /** @type {Uint8Array | null} what will be selected when the brush is lifted */
+    this.preview = null;
+    this.growing = false;
+    this.previewing = 0; // the frame in which the stroke is shown
     /** @type {Map<string, Column>} */
     this.columns = new Map();
     /** @type {Column | null} what the colours show */
     this.column = null;
-    /** @type {GridIndex | null} */
-    this.index = null;
+    /** @type {Uint8Array | null} 1 = filtered out: greyed, and out of reach of every tool */
+    this.hidden = null;
     this.untold = false;
     /** @type {(message: SelectionMessage) => void} */
     this.onSelection = () => {};
@@ -71,15 +107,31 @@ export class Selector extends Stage {
   /** Show tools and modes; the map does. */
   showTools() {}
 
+  /** Say something for a moment; the map does. @param {string} text */
+  say(text) {}
+
+  /** Bring the memory up to date; the map does. */
+  remember() {}
+
+  /** @type {import('./transport.js').Ask} */
+  ask(path) {
+    throw new MapError(`Nobody answers ${path} here.`);
+  }
+
+  /** The memory, with all that belongs into it. */
+  gathered() {
+    if (!this.abort.signal.aborted) this.remember(); // a map that is gone looks nowhere
+    return this.memory;
+  }
+
   /**
    * @param {[number, number]} at pixels
    * @param {number} [reach] pixels
    */
   itemAt([px, py], reach = REACH) {
     if (!this.n) return -1;
-    this.index ??= new GridIndex(this.places.x, this.places.y);
     const [x, y] = this.camera.toWorld(px, py);
-    return this.index.nearest(x, y, Math.max(reach, this.pointSize) / this.camera.scale);
+    return this.located.nearest(x, y, Math.max(reach, this.pointSize) / this.camera.scale, this.hidden);
   }
 
   get tool() {
@@ -99,9 +151,64 @@ export class Selector extends Stage {
     this.showTools();
   }
 
+  /** @param {Mode | null} mode of the keys that are held down */
+  holdMode(mode) {
+    if (mode === this.heldMode) return;
+    this.heldMode = mode;
+    this.showTools();
+  }
+
+  /** @param {number} factor */
+  resizeBrush(factor) {
+    const { memory } = this;
+    memory.radius = Math.max(BRUSH.least, Math.min(BRUSH.most, memory.radius * factor));
+    this.showTools();
+    this.keeper.soon();
+  }
+
+  /**
+   * Begin to paint, or paint on; what the stroke takes shows at once.
+   * @param {[number, number]} at pixels
+   * @param {Mode} mode
+   */
+  brushTo(at, mode) {
+    if (!this.n) return;
+    this.stroke ??= new Stroke(this.located, this.memory.radius / this.camera.scale, mode);
+    this.stroke.to(...this.camera.toWorld(...at));
+    this.previewing ||= requestAnimationFrame(() => {
+      this.previewing = 0;
+      this.showStroke();
+    });
+  }
+
+  showStroke() {
+    const { stroke, hidden } = this;
+    if (!stroke) return;
+    const hit = hidden ? stroke.mask.map((bit, i) => bit & (hidden[i] ^ 1)) : stroke.mask;
+    this.preview = this.memory.selected.slice();
+    combine(this.preview, hit, stroke.mode);
+    this.selectedCount = countOf(this.preview);
+    this.pushState();
+    this.stir();
+  }
+
+  /** Lift the brush: select what it took, or nothing. @param {boolean} keep */
+  liftBrush(keep) {
+    const { stroke } = this;
+    if (!stroke) return;
+    cancelAnimationFrame(this.previewing);
+    this.previewing = 0;
+    this.stroke = this.preview = null;
+    if (keep) {
+      this.shape = stroke.path;
+      this.reach = stroke.radius;
+      this.select(stroke.mask, stroke.mode);
+    } else this.showSelected();
+  }
+
   /**
    * Select what lies in a shape drawn on the screen.
-   * @param {'lasso' | 'box'} kind
+   * @param {import('./stage.js').Shape} kind
    * @param {number[]} path pixels x0, y0, x1, y1, ...
    * @param {Mode} mode
    */
@@ -121,15 +228,129 @@ export class Selector extends Stage {
    * @param {number} [wait] ms before the host is told
    */
   select(hit, mode, wait = 0) {
+    const { hidden } = this;
+    if (hidden) for (let i = 0; i < hit.length; i++) hit[i] &= hidden[i] ^ 1;
+    const before = this.memory.selected.slice();
     combine(this.memory.selected, hit, mode);
-    this.reselected();
+    this.reselected(before);
     this.tell(wait);
   }
 
-  reselected() {
+  /** Show another selection and keep the one before. @param {Uint8Array} [before] */
+  reselected(before) {
+    this.showSelected();
+    const { selected } = this.memory;
+    if (before && alike(before, selected)) return;
+    // The clicks of a double click count as one with what it selects.
+    this.keep(this.untold && this.memory.at > 0);
+  }
+
+  showSelected() {
     this.selectedCount = countOf(this.memory.selected);
     this.pushState();
     this.draw();
+  }
+
+  /** Remember the selection: for the way back, and beyond this page. @param {boolean} [instead] of the newest */
+  keep(instead = false) {
+    const { memory, version, n } = this;
+    /** @type {Past} */
+    const one = { squeezed: squeezeMask(memory.selected) };
+    memory.past.splice(memory.at + (instead ? 0 : 1), Infinity, one);
+    if (memory.past.length > DEEP + 1) memory.past.shift();
+    memory.at = memory.past.length - 1;
+    this.keepPast(one, version, n);
+  }
+
+  /**
+   * @param {Past} one
+   * @param {string} version
+   * @param {number} n
+   */
+  async keepPast(one, version, n) {
+    const bytes = await one.squeezed;
+    const { memory } = this;
+    if (memory.past[memory.at] !== one) return; // a newer one is kept
+    memory.kept = { version, n, bits: asText(bytes) };
+    this.keeper.soon();
+  }
+
+  /** Whether there is a selection before this one, or after. @param {number} by -1 or 1 */
+  canStep(by) {
+    return this.memory.at + by in this.memory.past;
+  }
+
+  /** Go back to the selection before, or forth again. @param {number} by -1 or 1 */
+  async step(by) {
+    const { memory } = this;
+    if (!this.canStep(by)) {
+      this.say(by < 0 ? 'There is no selection before this one.' : 'This is the newest selection.');
+      return;
+    }
+    clearTimeout(this.waiting);
+    this.untold = false;
+    memory.at += by;
+    const one = memory.past[memory.at];
+    const mask = await widenMask(await one.squeezed, this.n);
+    if (memory.past[memory.at] !== one) return; // another step or selection has followed
+    memory.selected = mask;
+    this.showSelected();
+    this.tell(0);
+    this.keepPast(one, this.version, this.n);
+  }
+
+  /** Take what the selected items are nearest to as well. */
+  async grow() {
+    if (this.growing) return;
+    if (!this.selectedCount) {
+      this.say('Select something first: it grows by what is nearest to it.');
+      return;
+    }
+    this.growing = true;
+    this.showTools();
+    const { memory, version, n } = this;
+    const one = memory.past[memory.at];
+    try {
+      const body = await squeezeMask(memory.selected);
+      const answer = await this.ask(`grow/${version}?k=${GROW_BY}`, { body });
+      const hit = await widenMask(new Uint8Array(answer), n);
+      if (memory.past[memory.at] === one) this.growTo(hit);
+    } catch (error) {
+      if (!(error instanceof MapError || error instanceof TypeError)) throw error;
+      if (!this.abort.signal.aborted) {
+        this.say(error instanceof MapError ? error.message : 'The server did not answer. Try again.');
+      }
+    } finally {
+      this.growing = false;
+      this.showTools();
+    }
+  }
+
+  /** @param {Uint8Array} hit */
+  growTo(hit) {
+    const before = this.selectedCount;
+    this.select(hit, 'add');
+    const more = this.selectedCount - before;
+    this.say(more ? `${more.toLocaleString('en-US')} more selected.` : `Nothing new among the ${GROW_BY} nearest of each.`);
+  }
+
+  /**
+   * Take camera and selection from the memory where they belong to the atlas that comes.
+   * @param {string} version
+   * @param {number} n
+   */
+  async recall(version, n) {
+    const { memory } = this;
+    const { kept } = memory;
+    if (memory.version === version && memory.selected.length === n) return; // on the same page still
+    const wanted = kept?.version === version && kept.n === n ? kept.bits : '';
+    // Bits that somebody else wrote into the storage are no selection.
+    const found = wanted ? await decodeMask(wanted, n).catch(() => null) : null;
+    if (memory.version !== version) {
+      memory.view = null;
+      delete memory.filters.cluster; // its numbers mean other clusters now
+    }
+    Object.assign(memory, { selected: found ?? new Uint8Array(n), version, past: [], at: -1 });
   }
 
   /**
@@ -148,6 +369,7 @@ export class Selector extends Stage {
     this.select(new Uint8Array(this.n), 'set');
   }
 
+  /** Select what is not selected, of what passes the filter. */
   invert() {
     this.select(this.memory.selected.map((bit) => bit ^ 1), 'set');
   }
@@ -204,7 +426,7 @@ export class Selector extends Stage {
     this.untold = false;
     const { memory, version, n, selectedCount: count } = this;
     const seq = ++memory.seq;
-    const bits = await encodeMask(memory.selected);
+    const bits = asText(await squeezeMask(memory.selected));
     if (seq !== memory.seq) return; // a newer selection is on its way
     this.onSelection({ version, n, count, bits, seq });
     this.root.dataset.seq = String(seq);

@@ -3,16 +3,26 @@
 import { Camera } from './camera.js';
 import { element } from './chrome.js';
 import { MapError } from './data.js';
-import { writeNames } from './names.js';
+import { GridIndex } from './lasso.js';
+import { Lettering } from './names.js';
 import { PointLayer, rgbOf } from './points.js';
 
-/** @typedef {'pan' | 'lasso' | 'box'} Tool */
+/** @typedef {'lasso' | 'box' | 'brush'} Shape */
+/** @typedef {'pan' | Shape} Tool */
 
 const REST = 160; // ms without movement before everything is drawn again
 const FLIGHT = 260; // ms of an animated move
+const FRICTION = 240; // ms in which a released map loses most of its speed
+const CREEP = 0.02; // pixels a ms at which it stands still
+const HURRY = 5; // pixels a ms at most
+const CHASE = 55; // ms in which a turn of the wheel is mostly done
+const PATIENCE = 5000; // ms for the browser to give a lost context back
 const SLOW = 42; // ms a frame: draw fewer points while moving
 const FAST = 22; // ms a frame: draw more
 const LEAST = 20000; // points that any device is trusted with
+const CULL_FROM = 50000; // items from which only those near the view are drawn when zoomed in
+const CULL_ZOOM = 1.7;
+const OCCUPIED = 0.5; // of the area, roughly, is where an atlas has points
 
 /**
  * Any CSS colour as "#rrggbb", read the way the browser paints it.
@@ -29,6 +39,21 @@ function solid(text) {
   return `#${[r, g, b].map((v) => v.toString(16).padStart(2, '0')).join('')}`;
 }
 
+/**
+ * How many of ascending numbers are below `end`.
+ * @param {Uint32Array} numbers
+ * @param {number} end
+ */
+function firstAbove(numbers, end) {
+  let [low, high] = [0, numbers.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (numbers[middle] < end) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
 /** A root element with a drawing on it that one can move about. */
 export class Stage {
   constructor() {
@@ -43,20 +68,34 @@ export class Stage {
     this.extent = [1, 1];
     /** @type {import('./names.js').Anchor[]} */
     this.anchors = [];
+    this.lettering = new Lettering();
     /** @type {number | null} the legend entry that stands out */
     this.pick = null;
     this.hovered = -1;
     this.selectedCount = 0;
     this.names = true;
+    this.filtering = false; // whether any item is filtered out
+    this.cell = 0; // world units from an item to the next where they stand in cells, else 0
+    this.part = 1; // of the way to `places`, while a change of layout is animated
+    this.stale = true;
+    this.drawn = 0; // of the chosen points
+    /** @type {import('./points.js').Chosen} */
+    this.chosen = { count: 0, total: 0, items: null };
+    /** @type {{box: number[], places: import('./points.js').Places, items: Uint32Array | null} | null} */
+    this.near = null;
+    /** @type {GridIndex | null} */
+    this.index = null;
     this.budget = 250000;
     this.moving = false;
     this.dark = false;
     this.untouched = true;
-    /** @type {{kind: Tool, path: number[]} | null} */
+    /** @type {{kind: Tool, path: number[], radius: number} | null} */
     this.drawing = null;
     this.still = matchMedia('(prefers-reduced-motion: reduce)');
     this.root = element('div', { class: 'atlas-map', tabindex: '0', role: 'application' });
-    this.canvas = /** @type {HTMLCanvasElement} */ (element('canvas', { class: 'points' }));
+    this.canvas = this.blankCanvas();
+    this.patience = PATIENCE;
+    this.owed = 0; // of the wheel, as the logarithm of a factor
     this.overlay = /** @type {HTMLCanvasElement} */ (element('canvas', { class: 'overlay' }));
     this.pen = /** @type {CanvasRenderingContext2D} */ (this.overlay.getContext('2d'));
     this.root.append(this.canvas, this.overlay);
@@ -64,29 +103,60 @@ export class Stage {
 
   // ---- graphics context ----------------------------------------------------------------------
 
+  /** @returns {HTMLCanvasElement} */
+  blankCanvas() {
+    return /** @type {HTMLCanvasElement} */ (element('canvas', { class: 'points' }));
+  }
+
+  /** Whether there is no graphics context to draw with. */
+  get blind() {
+    return !this.gl;
+  }
+
   /** Take a graphics context; throws a MapError where there is none to take. */
   start() {
     const gl = this.canvas.getContext('webgl2', { antialias: false, premultipliedAlpha: true });
     if (!gl) {
       throw new MapError(
-        'This browser shows no WebGL2, which the map needs. Turn on hardware acceleration, or use ' +
-          'a current Firefox, Chrome, Edge or Safari. Everything else on this page works without.',
+        'This browser shows no WebGL2, which drawing the map needs. Turn on hardware acceleration, or use ' +
+          'a current Firefox, Chrome, Edge or Safari. The legend still selects whole groups, and ' +
+          'everything else on this page works without.',
       );
     }
+    const { canvas } = this;
     const { signal } = this.abort;
-    this.canvas.addEventListener('webglcontextlost', (event) => this.lost(event), { signal });
-    this.canvas.addEventListener('webglcontextrestored', () => this.restored(), { signal });
-    this.gl = gl;
+    // A canvas that was replaced has nothing to say any more.
+    canvas.addEventListener('webglcontextlost', (event) => canvas === this.canvas && this.lost(event), { signal });
+    canvas.addEventListener('webglcontextrestored', () => canvas === this.canvas && this.restored(), { signal });
     this.layer = new PointLayer(gl);
+    this.gl = gl;
   }
 
   /** @param {Event} event */
   lost(event) {
     event.preventDefault(); // without this the browser never gives the context back
     this.layer = undefined;
+    this.land();
+    clearTimeout(this.waitingForCard);
+    this.waitingForCard = setTimeout(() => this.forsaken(), this.patience);
+  }
+
+  /** The browser did not give the context back; the map offers to take a new one. */
+  forsaken() {}
+
+  /** Draw on a new canvas, with a new context; throws a MapError where there is none. */
+  renew() {
+    const old = this.canvas;
+    this.canvas = this.blankCanvas();
+    old.replaceWith(this.canvas);
+    this.gl = undefined;
+    this.start();
+    this.resized();
+    this.restored();
   }
 
   restored() {
+    clearTimeout(this.waitingForCard);
     this.layer = new PointLayer(/** @type {WebGL2RenderingContext} */ (this.gl));
   }
 
@@ -96,6 +166,7 @@ export class Stage {
     cancelAnimationFrame(this.frame ?? 0);
     cancelAnimationFrame(this.flight ?? 0);
     clearTimeout(this.rest);
+    clearTimeout(this.waitingForCard);
     this.gl?.getExtension('WEBGL_lose_context')?.loseContext();
     this.root.remove();
   }
@@ -105,6 +176,15 @@ export class Stage {
   /** Pixels at each side that the tools cover. @returns {import('./camera.js').Insets} */
   get insets() {
     return { left: 20, right: 20, top: 20, bottom: 20 };
+  }
+
+  /**
+   * The items by place, made when first asked for.
+   * @returns {GridIndex}
+   */
+  get located() {
+    this.index ??= new GridIndex(this.places.x, this.places.y);
+    return this.index;
   }
 
   wholeView() {
@@ -127,15 +207,35 @@ export class Stage {
     this.drawNow(); // in the same task: a resized canvas is blank until drawn
   }
 
+  /** Follow the window to a screen with other pixels: no size changes that an observer would see. */
+  watchPixels() {
+    const { signal } = this.abort;
+    const now = matchMedia(`(resolution: ${globalThis.devicePixelRatio}dppx)`);
+    const changed = () => {
+      this.resized();
+      this.watchPixels();
+    };
+    now.addEventListener('change', changed, { signal, once: true });
+  }
+
   /** The camera has moved: draw a coarse picture now and all of it at rest. */
   moved() {
     this.untouched = false;
+    this.stir();
+  }
+
+  /** Something goes on: draw so much as the device can, and everything when it is over. */
+  stir() {
     this.moving = true;
     clearTimeout(this.rest);
-    this.rest = setTimeout(() => {
-      this.moving = false;
-      this.draw();
-    }, REST);
+    this.rest = setTimeout(() => this.stand(), REST);
+    this.draw();
+  }
+
+  /** Nothing moves any more: draw everything. */
+  stand() {
+    clearTimeout(this.rest);
+    this.moving = false;
     this.draw();
   }
 
@@ -145,7 +245,82 @@ export class Stage {
    */
   panBy(dx, dy) {
     this.land();
-    this.camera.pan(dx, dy);
+    this.camera.pan(dx, dy, this.extent);
+    this.moved();
+  }
+
+  /**
+   * Let the map run on after a push, slower and slower, until it stands.
+   * @param {number} vx pixels a ms
+   * @param {number} vy
+   */
+  glide(vx, vy) {
+    this.land();
+    const speed = Math.hypot(vx, vy);
+    if (this.still.matches || speed < 10 * CREEP) return;
+    let pace = Math.min(1, HURRY / speed);
+    this.animate((took) => {
+      const before = this.camera.view;
+      this.camera.pan(vx * pace * took, vy * pace * took, this.extent);
+      pace *= Math.exp(-took / FRICTION);
+      const { x, y } = this.camera.view;
+      this.moved();
+      return speed * pace > CREEP && (x !== before.x || y !== before.y);
+    });
+  }
+
+  /**
+   * Zoom softly towards a factor; turns of the wheel add up.
+   * @param {number} px
+   * @param {number} py
+   * @param {number} factor
+   */
+  rollAt(px, py, factor) {
+    const owed = this.owed + Math.log(factor);
+    this.land();
+    if (this.still.matches) {
+      this.zoomAt(px, py, Math.exp(owed));
+      return;
+    }
+    this.owed = owed;
+    this.animate((took) => {
+      const part = Math.abs(this.owed) < 0.004 ? 1 : 1 - Math.exp(-took / CHASE);
+      const before = this.camera.scale;
+      this.camera.zoomAt(px, py, Math.exp(this.owed * part));
+      this.owed *= 1 - part;
+      this.moved();
+      if (this.owed && this.camera.scale !== before) return true;
+      this.owed = 0;
+      return false;
+    });
+  }
+
+  /**
+   * Move with every frame until `step` says that it is over; then everything is drawn.
+   * @param {(took: number) => boolean} step takes the ms since the last frame
+   */
+  animate(step) {
+    let last = performance.now();
+    const go = () => {
+      const now = performance.now();
+      const on = now === last || step(Math.min(64, now - last)); // a coarse clock may stand still
+      last = now;
+      this.flight = on ? requestAnimationFrame(go) : 0;
+      if (!on) this.stand();
+    };
+    this.flight = requestAnimationFrame(go);
+  }
+
+  /**
+   * Look at a place of the world.
+   * @param {number} x
+   * @param {number} y
+   */
+  lookAt(x, y) {
+    this.land();
+    const { scale } = this.camera;
+    const [wide, high] = this.extent;
+    this.camera.view = { x: Math.max(0, Math.min(wide, x)), y: Math.max(0, Math.min(high, y)), scale };
     this.moved();
   }
 
@@ -213,58 +388,143 @@ export class Stage {
   land() {
     if (this.flight) cancelAnimationFrame(this.flight);
     this.flight = 0;
+    this.owed = 0;
   }
 
   // ---- frames --------------------------------------------------------------------------------
 
-  /** Draw in the next frame. */
+  /** Draw everything anew in the next frame. */
   draw() {
+    this.stale = true;
+    this.touch();
+  }
+
+  /** Draw in the next frame what lies over the points; they stay as they are. */
+  touch() {
     this.frame ||= requestAnimationFrame((now) => {
       this.frame = 0;
       this.adapt(now);
-      this.drawNow();
+      this.paint();
     });
   }
 
-  /** Draw more or fewer points while moving, by how long the last frames took. @param {number} now */
+  /** Draw everything anew in this task. */
+  drawNow() {
+    this.stale = true;
+    this.paint();
+  }
+
+  /** Draw more or fewer points a frame, by how long the last frames took. @param {number} now */
   adapt(now) {
     const took = now - (this.lastFrame ?? 0);
     this.lastFrame = now;
     if (!this.moving || took > 500) return;
-    if (took > SLOW) this.budget = Math.max(LEAST, this.budget / 1.6);
+    if (took > SLOW) this.budget = Math.max(LEAST, this.budget / (took > 2 * SLOW ? 3 : 1.6));
     else if (took < FAST) this.budget = Math.min(4e6, this.budget * 1.1);
   }
 
-  /** How many points this frame draws: a prefix that ends with a level is an even sample. */
-  get shown() {
-    if (!this.moving || this.n <= this.budget) return this.n;
-    return this.levels.filter((end) => end <= this.budget).pop() ?? this.n;
+  /**
+   * What this frame draws: everything near the view, and while it moves only so much as the device
+   * can, a prefix that ends with a level and is therefore an even sample.
+   * @returns {import('./points.js').Chosen}
+   */
+  choose() {
+    const items = this.nearby();
+    const total = items ? items.length : this.n;
+    if (!this.moving || total <= this.budget) return { count: total, total, items };
+    const ends = this.levels.map((end) => (items ? firstAbove(items, end) : end));
+    const count = ends.filter((end) => end <= this.budget).pop() || Math.min(total, this.budget | 0);
+    return { count, total, items };
+  }
+
+  /** The items around the view where they are few enough to be worth a list, else null. */
+  nearby() {
+    if (this.n < CULL_FROM || this.camera.zoom < CULL_ZOOM || this.part < 1) return null;
+    const view = this.viewBox();
+    const wide = view[2] - view[0];
+    const { near } = this;
+    const fits =
+      near?.places === this.places &&
+      near.box[0] <= view[0] && near.box[1] <= view[1] && near.box[2] >= view[2] && near.box[3] >= view[3] &&
+      near.box[2] - near.box[0] < 4 * wide;
+    if (!fits) {
+      const box = this.viewBox(Math.max(this.camera.width, this.camera.height) / 2);
+      const items = this.located.around(box);
+      this.near = { box, places: this.places, items: items.length < 0.6 * this.n ? items : null };
+    }
+    return this.near?.items ?? null;
+  }
+
+  /** How often the points in view would cover the part of it where points usually are. */
+  get crowd() {
+    const { chosen, camera } = this;
+    const [x0, y0, x1, y1] = (chosen.items && this.near?.box) ?? [0, 0, this.extent[0], this.extent[1]];
+    const many = chosen.total;
+    const area = Math.max(1, (x1 - x0) * (y1 - y0)) * camera.scale ** 2; // pixels
+    return (many * this.pointSize ** 2) / (area * OCCUPIED);
   }
 
   /** Pixels across a point: fewer items are drawn bigger, and all grow a little with the zoom. */
   get pointSize() {
+    if (this.cell) return Math.max(1.5, 0.94 * this.cell * this.camera.scale);
     const base = Math.min(9.5, Math.max(1.7, 8 * (1800 / Math.max(1, this.n)) ** 0.27));
     return base * Math.min(3, Math.max(0.8, this.camera.zoom ** 0.38));
   }
 
-  /** Draw in this task. */
-  drawNow() {
-    const { layer, look, camera, dpr = 1 } = this;
-    if (!layer || !look) return;
-    const count = this.shown;
-    layer.draw({
-      camera,
-      dpr,
-      count,
+  /** What the points look like now. @returns {import('./points.js').Look} */
+  get picture() {
+    const { ink, paper } = /** @type {NonNullable<Stage['look']>} */ (this.look);
+    return {
+      camera: this.camera,
+      dpr: this.dpr ?? 1,
       size: this.pointSize,
-      alpha: this.n < 20000 ? 0.96 : this.n < 200000 ? 0.8 : 0.6,
+      alpha: this.cell ? 1 : this.n < 20000 ? 0.96 : this.n < 200000 ? 0.8 : 0.6,
+      crowd: this.crowd,
       standOut: this.selectedCount > 0,
+      filtering: this.filtering,
       pick: this.pick,
-      ink: look.ink,
-      paper: look.paper,
-    });
-    if (this.root.dataset.drawn !== String(count)) this.root.dataset.drawn = String(count);
+      ink,
+      paper,
+      dark: this.dark,
+      square: this.cell > 0,
+      part: this.part,
+    };
+  }
+
+  /** Draw in this task; many points at rest are added over several frames, so that a hand never waits. */
+  paint() {
+    const { layer } = this;
+    if (!layer || !this.look) return;
+    if (this.stale || !this.painted) {
+      this.stale = false;
+      this.chosen = this.choose();
+      this.painted = this.picture;
+      this.drawn = 0;
+    }
+    const { count } = this.chosen;
+    if (!this.drawn || this.drawn < count) {
+      const step = this.moving || count < 2 * this.budget ? count : this.budget | 0;
+      const to = Math.min(count, this.drawn + step);
+      layer.add(this.painted, this.chosen, this.drawn, to);
+      this.drawn = to;
+    }
+    layer.show(this.painted);
+    if (this.root.dataset.drawn !== String(this.drawn)) this.root.dataset.drawn = String(this.drawn);
+    this.drawLayers();
     this.drawOverlay();
+    this.drawAround();
+    if (this.drawn < count) this.touch();
+  }
+
+  /** What lies over the points: thumbnails. */
+  drawLayers() {}
+
+  /** What stands around the points and follows the camera: the overview. */
+  drawAround() {}
+
+  /** What names keep clear of, in pixels. @returns {import('./names.js').Box[]} */
+  get obstacles() {
+    return [];
   }
 
   drawOverlay() {
@@ -273,10 +533,22 @@ export class Stage {
     pen.clearRect(0, 0, this.camera.width, this.camera.height);
     if (!look) return;
     const { inkText: ink, paperText: paper, font } = look;
-    const written = this.names ? writeNames(pen, this.anchors, this.camera, { ink, paper, font }) : 0;
+    const written = this.lettering.write(pen, this.names ? this.anchors : [], this.camera, { ink, paper, font }, {
+      obstacles: this.obstacles, now: performance.now(), still: this.still.matches,
+    });
+    if (this.lettering.unfinished) this.touch();
     if (this.root.dataset.names !== String(written)) this.root.dataset.names = String(written);
     if (this.hovered >= 0) this.ring(this.hovered, ink);
     if (this.drawing) this.outline(this.drawing, look.accent);
+  }
+
+  /** The box of the world that is on the screen, widened by pixels at each side. @param {number} [margin]
+   * @returns {[number, number, number, number]} x0, y0, x1, y1 */
+  viewBox(margin = 0) {
+    const { camera } = this;
+    const [x0, y1] = camera.toWorld(-margin, -margin);
+    const [x1, y0] = camera.toWorld(camera.width + margin, camera.height + margin);
+    return [x0, y0, x1, y1];
   }
 
   /**
@@ -293,12 +565,23 @@ export class Stage {
   }
 
   /**
-   * @param {{kind: Tool, path: number[]}} drawing
+   * @param {{kind: Tool, path: number[], radius: number}} drawing
    * @param {string} accent
    */
-  outline({ kind, path }, accent) {
+  outline({ kind, path, radius }, accent) {
     const { pen } = this;
     pen.beginPath();
+    if (kind === 'brush') {
+      pen.moveTo(path[0], path[1]);
+      for (let k = 0; k < path.length; k += 2) pen.lineTo(path[k], path[k + 1]);
+      pen.lineCap = pen.lineJoin = 'round';
+      pen.strokeStyle = accent;
+      pen.globalAlpha = 0.18;
+      pen.lineWidth = 2 * radius;
+      pen.stroke();
+      pen.globalAlpha = 1;
+      return;
+    }
     if (kind === 'box') pen.rect(path[0], path[1], path[2] - path[0], path[3] - path[1]);
     else for (let k = 0; k < path.length; k += 2) pen.lineTo(path[k], path[k + 1]);
     pen.closePath();
@@ -314,14 +597,15 @@ export class Stage {
   }
 
   /**
-   * Show a lasso or box in the making, or none.
+   * Show a lasso, box or stroke in the making, or none.
    * @param {Tool | null} kind
    * @param {number[]} path pixels
+   * @param {number} [radius] pixels of the brush
    */
-  sketch(kind, path) {
+  sketch(kind, path, radius = 0) {
     if (!kind && !this.drawing) return;
-    this.drawing = kind && { kind, path };
-    this.draw();
+    this.drawing = kind && { kind, path, radius };
+    this.touch();
   }
 
   /** Read the page's colours; returns whether paper went from light to dark or back. */

@@ -1,0 +1,96 @@
+"""The peer's page: `st.plotly_chart` with a lasso, and an empty WebGL page in the same host.
+
+Served by Streamlit, as ours is. ``?n=100000`` is the chart, ``?points=100000`` the empty page;
+``BENCH_ATLASES`` names the folder of the atlases (benchmarks/map_browser.py writes them).
+"""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import streamlit as st
+
+HEIGHT = 720
+ROOT = Path(os.environ.get("BENCH_ATLASES", "."))
+LABEL = 9  # the colour that a label gives
+
+
+@st.cache_resource
+def places(n: int) -> dict[str, np.ndarray]:
+    """Return x, y (float32) and cluster (int16): the types that make the smallest message."""
+    with np.load(ROOT / f"{n}.npz") as found:
+        return {name: found[name] for name in found.files}
+
+
+def chart(n: int) -> None:
+    """Draw the map to the left, how many are selected to the right."""
+    import plotly.graph_objects as go
+
+    found = places(n)
+    labelled = st.session_state.get("labelled")
+    color = found["cluster"] % 10
+    if labelled is not None:
+        color = np.where(labelled, np.int16(LABEL), np.int16(0))
+    trace = go.Scattergl(
+        x=found["x"],
+        y=found["y"],
+        mode="markers",
+        marker={"size": 3, "color": color, "colorscale": "Turbo", "cmin": 0, "cmax": 9},
+        meta=st.session_state.get("seq", 0),
+        hoverinfo="skip",
+    )
+    figure = go.Figure(trace)
+    figure.update_layout(
+        height=HEIGHT,
+        dragmode="lasso",
+        margin={"l": 0, "r": 0, "t": 0, "b": 0},
+        uirevision="same",
+    )
+    left, right = st.columns([8, 5], gap="small")
+    with left:
+        event = st.plotly_chart(figure, on_select="rerun", selection_mode=("lasso",), key="chart")
+    chosen = event["selection"]["point_indices"]
+    with right:
+        st.markdown(f"##### {len(chosen):,} selected" if chosen else "##### Nothing selected")
+        st.button("Label", key="act-label", on_click=label, args=(n, chosen))
+        st.button("Again", key="again")
+
+
+def label(n: int, chosen: list[int]) -> None:
+    """Give the selected items another colour."""
+    held = np.zeros(n, bool)
+    held[chosen] = True
+    st.session_state["labelled"] = held
+    st.session_state["seq"] = st.session_state.get("seq", 0) + 1
+
+
+EMPTY = """
+export default ({ parentElement, data }) => {
+  const canvas = document.createElement('canvas');
+  canvas.style.cssText = `width: 100%; height: ${data.height}px`;
+  parentElement.append(canvas);
+  window.bench.empty(canvas, data.url);
+};
+"""
+
+
+def empty(url: str) -> None:
+    """Draw the points at `url` with the least there can be: the floor of a map in this host."""
+    left, _ = st.columns([8, 5], gap="small")
+    with left:
+        mount = st.components.v2.component("bench_empty", js=EMPTY)
+        mount(key="empty", data={"url": url, "height": HEIGHT})
+
+
+def main() -> None:
+    """Draw the page that the address asks for."""
+    st.set_page_config(layout="wide")
+    query = st.query_params
+    if "points" in query:
+        empty(f"/bench/points/{int(query['points'])}")
+    elif "n" in query:
+        chart(int(query["n"]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,371 @@
+// @ts-check
+// The same items in other places: map, grid, columns by a field, and an orbit round a 3-D map.
+import { element, thousands } from './chrome.js';
+import { MapError, parsePacked } from './data.js';
+import { Orbit } from './orbit.js';
+
+/** @typedef {import('./points.js').Places} Places */
+/** @typedef {'map' | 'grid' | 'by' | 'orbit'} LayoutKind */
+/**
+ * @typedef {{places: Places, extent: number[], cell: number, captions: import('./names.js').Anchor[],
+ *   path: string, seq: number}} Layout
+ * `path` is where it was asked for, empty for the map; `cell` is 0 where items do not stand in cells.
+ */
+/** @typedef {{kind: LayoutKind, field: string, yaw: number, pitch: number}} Choice */
+
+const MORPH = 600; // ms from one layout to another
+const KEPT_LAYOUTS = 4; // 4 MB each at 1,000,000 items
+const CAPTION_ROOM = 34; // pixels below the columns
+const CAPTION_LEAST = 30; // pixels; narrower columns are named in part
+const CAPTION_MOST = 76; // pixels for which columns are skipped; wider names are cut
+
+/**
+ * A text, cut with an ellipsis where it is wider than `room` pixels.
+ * @param {CanvasRenderingContext2D} pen
+ * @param {string} text
+ * @param {number} room
+ */
+function shortened(pen, text, room) {
+  if (pen.measureText(text).width <= room) return text;
+  let [low, high] = [0, text.length];
+  while (low < high) {
+    const middle = (low + high + 1) >> 1;
+    if (pen.measureText(`${text.slice(0, middle)}…`).width <= room) low = middle;
+    else high = middle - 1;
+  }
+  return low ? `${text.slice(0, low).trimEnd()}…` : '';
+}
+
+/**
+ * Where items are on their way from one layout to another.
+ * @param {Places} from
+ * @param {Places} to
+ * @param {number} part 0 to 1
+ * @returns {Places}
+ */
+function midway(from, to, part) {
+  const mixed = (/** @type {Uint16Array} */ a, /** @type {Uint16Array} */ b) =>
+    a.map((value, i) => Math.round(value + (b[i] - value) * part));
+  return { x: mixed(from.x, to.x), y: mixed(from.y, to.y) };
+}
+
+/** How the items of one map are laid out. */
+export class Arrangement {
+  /** @param {import('./map.js').CurationMap} map */
+  constructor(map) {
+    this.map = map;
+    /** @type {Layout} where the atlas itself puts them */
+    this.home = { places: map.places, extent: [0, 0], cell: 0, captions: [], path: '', seq: 0 };
+    this.shown = this.home;
+    /** @type {Map<string, Layout>} by path and seq, newest last */
+    this.kept = new Map();
+    this.turn = 0; // counts what has been asked for: the newest wins
+    this.orbit = new Orbit(map);
+    /** @type {Map<string, HTMLElement>} */
+    this.buttons = new Map();
+    this.root = element('div', { class: 'layouts', role: 'group', 'aria-label': 'Layout' });
+    this.root.append(this.button('map', 'Map', 'm', 'The map'), this.button('grid', 'Grid', 'g', 'The grid: no overlaps'));
+    this.choice = /** @type {HTMLSelectElement} */ (element('select', { 'aria-label': 'Columns by a field' }));
+    this.choice.addEventListener('change', () => this.show('by', this.choice.value));
+    this.by = element('label', { class: 'by', title: 'Columns by the values of a field' }, element('span', {}, 'By'), this.choice);
+    this.root.append(this.by, this.button('orbit', 'Orbit', 'o', 'Turn the 3-D map by dragging'));
+  }
+
+  /**
+   * @param {LayoutKind} kind
+   * @param {string} text
+   * @param {string} key
+   * @param {string} title
+   */
+  button(kind, text, key, title) {
+    const made = element('button', { type: 'button', 'data-layout': kind, 'aria-pressed': 'false', 'aria-keyshortcuts': key }, text);
+    made.title = `${title} (${key.toUpperCase()})`;
+    made.addEventListener('click', () => this.show(kind));
+    this.buttons.set(kind, made);
+    return made;
+  }
+
+  /** What the person chose, as it is remembered; what is not offered here is the map. @returns {Choice} */
+  get choiceKept() {
+    const { kind, field, yaw, pitch } = this.map.memory.arrangement;
+    const number = (/** @type {unknown} */ value) => (Number.isFinite(value) ? Number(value) : 0);
+    const offered = (this.map.data?.fields ?? []).some(({ name }) => name === field);
+    const known = kind === 'grid' || (kind === 'by' && offered) || (kind === 'orbit' && this.home.places.z);
+    return {
+      kind: known ? /** @type {LayoutKind} */ (kind) : 'map',
+      field: typeof field === 'string' ? field : '',
+      yaw: number(yaw),
+      pitch: number(pitch),
+    };
+  }
+
+  /** @param {Partial<Choice>} change */
+  remember(change) {
+    Object.assign(this.map.memory.arrangement, change);
+    this.map.keeper?.soon();
+  }
+
+  /** Whether a drag turns the map. */
+  get turns() {
+    return this.shown === this.orbit.layout;
+  }
+
+  /**
+   * A new atlas: where its items are on the map; what was chosen is shown in place of it.
+   * @param {Places} places
+   * @param {number[]} extent
+   * @returns {Promise<Layout>} to be settled when the map knows the rest
+   */
+  async begin(places, extent) {
+    this.home = { places, extent, cell: 0, captions: [], path: '', seq: 0 };
+    this.kept.clear();
+    this.turn++;
+    this.morphing = 0;
+    this.orbit.begin(this.home);
+    const { kind, field, yaw, pitch } = this.choiceKept;
+    this.orbit.face(yaw, pitch);
+    try {
+      return await this.laidOut(kind, field);
+    } catch (error) {
+      if (!(error instanceof MapError) || error.status !== 404) throw error;
+      this.remember({ kind: 'map' }); // its field is gone
+      return this.home;
+    }
+  }
+
+  /** Fetch the layout anew where it shows what has changed since: a label was given. */
+  async follow() {
+    this.refresh();
+    const { kind, field } = this.choiceKept;
+    if (kind !== 'by' || this.shown.path !== this.pathOf(field)) return;
+    if (this.shown.seq !== this.seqOf(field)) this.go(await this.laidOut(kind, field));
+  }
+
+  /** @param {string} field */
+  pathOf(field) {
+    return `places/${this.map.data?.version}/by?field=${encodeURIComponent(field)}`;
+  }
+
+  /** @param {string} field */
+  seqOf(field) {
+    return (this.map.data?.fields ?? []).find(({ name }) => name === field)?.seq ?? 0;
+  }
+
+  /**
+   * @param {LayoutKind} kind
+   * @param {string} field
+   * @returns {Promise<Layout>}
+   */
+  async laidOut(kind, field) {
+    if (kind === 'map') return this.home;
+    if (kind === 'orbit') return this.orbit.enter();
+    const path = kind === 'grid' ? `places/${this.map.data?.version}/grid` : this.pathOf(field);
+    const seq = kind === 'grid' ? 0 : this.seqOf(field);
+    const key = `${path} ${seq}`;
+    const found = this.kept.get(key) ?? (await this.fetched(path, seq));
+    this.kept.delete(key);
+    this.kept.set(key, found);
+    for (const old of this.kept.keys()) if (this.kept.size > KEPT_LAYOUTS) this.kept.delete(old);
+    return found;
+  }
+
+  /**
+   * @param {string} path
+   * @param {number} seq
+   * @returns {Promise<Layout>}
+   */
+  async fetched(path, seq) {
+    const { header, columns } = parsePacked(await this.map.ask(path));
+    const { cell, captions, extent } = header;
+    const places = { x: /** @type {Uint16Array} */ (columns.x), y: /** @type {Uint16Array} */ (columns.y) };
+    return { places, extent: extent.map((end) => end + (cell >> 1)), cell, captions, path, seq };
+  }
+
+  /**
+   * Show another layout of the same items.
+   * @param {LayoutKind} kind
+   * @param {string} [field]
+   */
+  async show(kind, field = '') {
+    const { map } = this;
+    if (!map.n || (kind === 'orbit' && (this.turns || !this.home.places.z))) return;
+    if (kind === 'orbit' && this.shown === this.home) this.orbit.face(0, 0);
+    const turn = ++this.turn;
+    this.remember({ kind, ...(field && { field }) });
+    this.refresh();
+    try {
+      const layout = await this.laidOut(kind, field);
+      if (turn === this.turn && !map.abort.signal.aborted) this.go(layout, true);
+    } catch (error) {
+      if (turn === this.turn && !map.abort.signal.aborted) map.fail(error, () => (map.settled(), this.show(kind, field)));
+    }
+  }
+
+  /** The grid, or from there the map: one key to compare them. */
+  toggle() {
+    return this.show(this.choiceKept.kind === 'grid' ? 'map' : 'grid');
+  }
+
+  /**
+   * Move every item to its new place, and the camera to the whole of it.
+   * @param {Layout} layout
+   * @param {boolean} [fly]
+   */
+  go(layout, fly = this.map.untouched) {
+    const { map } = this;
+    if (layout === this.shown) return;
+    map.land();
+    const from = map.part < 1 && this.from ? midway(this.from, map.places, map.part) : map.places;
+    const [view, seamless] = [map.camera.view, layout === this.orbit.layout && this.shown === this.home];
+    this.settle(layout);
+    if (seamless) {
+      map.camera.view = this.orbit.sameView(view);
+      map.draw();
+      return;
+    }
+    const to = fly ? map.wholeView() : view;
+    map.untouched ||= fly;
+    if (map.still.matches || !map.layer) {
+      map.camera.view = to;
+      map.drawNow();
+    } else this.morph(from, view, to);
+  }
+
+  /**
+   * @param {Places} from
+   * @param {import('./camera.js').View} view
+   * @param {import('./camera.js').View} to
+   */
+  morph(from, view, to) {
+    const { map } = this;
+    const { layer, untouched } = map;
+    const begun = performance.now();
+    this.from = from;
+    layer?.setPlaces(map.places, from);
+    map.root.dataset.arranging = 'true';
+    const id = (this.morphing = this.turn + begun);
+    const step = () => {
+      if (id !== this.morphing) return;
+      const part = layer === map.layer ? Math.min(1, (performance.now() - begun) / MORPH) : 1;
+      map.part = part ** 2 * (3 - 2 * part);
+      map.camera.between(view, to, part);
+      if (part === 1) this.arrive(to);
+      map.moved();
+      map.untouched = untouched;
+      if (part < 1) requestAnimationFrame(step);
+    };
+    step();
+  }
+
+  /** @param {import('./camera.js').View} to */
+  arrive(to) {
+    const { map } = this;
+    this.morphing = 0;
+    this.from = undefined;
+    map.part = 1;
+    map.camera.view = to;
+    map.layer?.setPlaces(map.places);
+    delete map.root.dataset.arranging;
+  }
+
+  /** Give the map the places of a layout; it is drawn by who calls. @param {Layout} layout */
+  settle(layout) {
+    const { map } = this;
+    this.morphing = 0;
+    this.shown = layout;
+    delete map.root.dataset.arranging;
+    Object.assign(map, { places: layout.places, extent: layout.extent, cell: layout.cell, part: 1, hovered: -1 });
+    map.camera.fitted = map.wholeView().scale;
+    this.moved();
+    map.layer?.setPlaces(map.places);
+    map.root.dataset.layout = layout === this.home ? 'map' : layout === this.orbit.layout ? 'orbit' : layout.captions.length ? 'by' : 'grid';
+    this.refresh();
+  }
+
+  /** The places are others: forget what was made from the old ones. */
+  moved() {
+    const { map } = this;
+    map.index = null;
+    map.near = null;
+    map.reanchor();
+  }
+
+  /** Show which layout is chosen, and the fields there are. */
+  refresh() {
+    const { kind, field } = this.choiceKept;
+    for (const [name, button] of this.buttons) button.setAttribute('aria-pressed', String(name === kind));
+    const orbit = this.buttons.get('orbit');
+    if (orbit) orbit.hidden = !this.home.places.z;
+    const fields = this.map.data?.fields ?? [];
+    const offered = [{ name: '', title: 'field…' }, ...fields].map(({ name, title }) => element('option', { value: name }, title));
+    /** @type {HTMLOptionElement} */ (offered[0]).disabled = true;
+    this.choice.replaceChildren(...offered);
+    this.choice.value = kind === 'by' ? field : '';
+    this.by.classList.toggle('on', kind === 'by');
+    this.by.hidden = !fields.length;
+  }
+
+  /** Pixels above the items: full pictures keep clear of the control. */
+  get head() {
+    return this.shown.cell ? 54 : 22;
+  }
+
+  /** Pixels that the columns' captions need. */
+  get foot() {
+    return this.shown.captions.length ? CAPTION_ROOM : 0;
+  }
+
+  /** Write name and count below the columns, where they fit; below the picture while one is close. */
+  writeCaptions() {
+    const { map } = this;
+    const { pen, camera, look, root } = map;
+    const { captions } = this.shown;
+    let written = 0;
+    if (captions.length && map.part === 1 && look) {
+      pen.textAlign = 'center';
+      pen.textBaseline = 'middle';
+      pen.font = `600 12px ${look.font}`;
+      const pitch = (captions.length > 1 ? captions[1].x - captions[0].x : this.shown.extent[0]) * camera.scale;
+      const widest = Math.max(...captions.map(({ name }) => pen.measureText(name).width));
+      const needed = Math.min(CAPTION_MOST, Math.max(CAPTION_LEAST, widest + 10));
+      const every = Math.max(1, Math.ceil(needed / pitch));
+      const room = Math.min(240, pitch * every - 10);
+      const top = Math.min(camera.toScreen(0, captions[0].y)[1], camera.height - 78);
+      for (let k = 0; k < captions.length; k += every) {
+        const [x] = camera.toScreen(captions[k].x, 0);
+        if (x > -room / 2 && x < camera.width + room / 2) written += this.caption(captions[k], x, top, room);
+      }
+    }
+    if (root.dataset.captions !== String(written)) root.dataset.captions = String(written);
+  }
+
+  /**
+   * @param {import('./names.js').Anchor} caption
+   * @param {number} x pixels
+   * @param {number} top pixels
+   * @param {number} room pixels
+   * @returns {number} 1 where it was written
+   */
+  caption({ name, count }, x, top, room) {
+    const { pen, look } = this.map;
+    if (!look) return 0;
+    const line = (/** @type {string} */ text, /** @type {number} */ y, /** @type {number} */ alpha) => {
+      pen.strokeStyle = look.paperText;
+      pen.lineWidth = 4;
+      pen.globalAlpha = 0.85;
+      pen.strokeText(text, x, y);
+      pen.globalAlpha = alpha;
+      pen.fillStyle = look.inkText;
+      pen.fillText(text, x, y);
+      pen.globalAlpha = 1;
+    };
+    pen.font = `600 12px ${look.font}`;
+    const text = shortened(pen, name, room);
+    if (!text) return 0;
+    line(text, top + 12, 1);
+    pen.font = `400 11px ${look.font}`;
+    const number = thousands(count);
+    if (pen.measureText(number).width <= room) line(number, top + 26, 0.62);
+    return 1;
+  }
+}

@@ -1,0 +1,114 @@
+// @ts-check
+// Other people's decisions and atlases: asks the server for its newest once a second, and lets the
+// script run again when it is another than the one the page shows.
+//
+// Not by server-sent events: a browser opens six connections to a host, every tab would hold one
+// for as long as it lives, and the seventh tab would load nothing at all.
+
+/** @typedef {{seq: number, version: string | null}} Head the journal's newest decision, the newest atlas */
+/** @typedef {Head & {url: string}} Known what the script knew when it ran, and where to ask */
+/**
+ * @typedef {{parentElement: HTMLElement | ShadowRoot, data: Known,
+ *   setTriggerValue: (name: string, value: unknown) => void}} LiveArguments
+ */
+
+const EVERY = 1000; // milliseconds between two questions
+const SETTLE = 250; // the script may be about to say so itself: the decision was made in this tab
+const DOWN = 5000; // between two questions to a server that does not answer
+const PATIENCE = 10_000; // for one answer
+
+/** @type {WeakMap<object, Live>} */
+const lives = new WeakMap();
+
+/** Streamlit calls this on mount and whenever the script ran, what it returns at unmount only. */
+export default function follow(/** @type {LiveArguments} */ { parentElement, data, setTriggerValue }) {
+  const live = lives.get(parentElement) ?? new Live();
+  lives.set(parentElement, live);
+  live.update(data, (head) => setTriggerValue('news', head));
+  return () => {
+    live.destroy();
+    lives.delete(parentElement);
+  };
+}
+
+/** Asks as long as the page is looked at. */
+class Live {
+  constructor() {
+    /** @type {Known | undefined} */
+    this.known = undefined;
+    this.told = ''; // the news that the script was woken for
+    this.pressed = false;
+    /** @type {EventTarget | null} */
+    this.typed = null; // the field that something was typed into and not yet confirmed
+    /** @type {number | undefined} */
+    this.timer = undefined;
+    this.away = new AbortController();
+    const on = { capture: true, signal: this.away.signal };
+    document.addEventListener('visibilitychange', () => this.next(0), on);
+    document.addEventListener('input', ({ target }) => { this.typed = target; }, on);
+    document.addEventListener('keydown', ({ key }) => { if (key === 'Enter') this.typed = null; }, on);
+    document.addEventListener('focusout', () => { this.typed = null; this.next(SETTLE); }, on);
+    document.addEventListener('pointerdown', () => { this.pressed = true; }, on);
+    for (const end of ['pointerup', 'pointercancel', 'dragend']) {
+      document.addEventListener(end, () => { this.pressed = false; }, on);
+    }
+    this.next(EVERY);
+  }
+
+  /** @param {Known} known @param {(head: Head) => void} tell */
+  update(known, tell) {
+    this.known = known;
+    this.told = '';
+    this.tell = tell;
+  }
+
+  destroy() {
+    this.away.abort();
+    clearTimeout(this.timer);
+  }
+
+  /** Ask after so many milliseconds, unless nobody is looking. */
+  next(/** @type {number} */ wait) {
+    clearTimeout(this.timer);
+    if (document.visibilityState === 'hidden' || this.away.signal.aborted) return;
+    this.timer = setTimeout(() => this.look(), wait);
+  }
+
+  async look() {
+    const head = await this.ask();
+    if (head && this.isNews(head)) {
+      await new Promise((resolve) => setTimeout(resolve, SETTLE));
+      if (this.isNews(head) && !this.busy()) {
+        this.told = JSON.stringify(head);
+        this.tell?.(head);
+      }
+    }
+    this.next(head ? EVERY : DOWN);
+  }
+
+  /** @returns {Promise<Head | null>} null when the server does not answer */
+  async ask() {
+    try {
+      const signal = AbortSignal.any([this.away.signal, AbortSignal.timeout(PATIENCE)]);
+      const answer = await fetch(this.known?.url ?? '', { signal, cache: 'no-store', credentials: 'same-origin' });
+      return answer.ok ? await answer.json() : null;
+    } catch {
+      return null; // no network, no server, no patience: asked again later
+    }
+  }
+
+  /** @param {Head} head */
+  isNews(head) {
+    const { known } = this;
+    if (!known || this.away.signal.aborted || this.told === JSON.stringify(head)) return false;
+    return head.seq !== known.seq || head.version !== known.version;
+  }
+
+  /** Whether a new drawing would take something out of the curator's hands. */
+  busy() {
+    const field = document.activeElement;
+    const open = field?.getAttribute('aria-expanded') === 'true'; // a list to choose from
+    const typing = field === this.typed && /** @type {HTMLInputElement | null} */ (field)?.value;
+    return this.pressed || open || Boolean(typing);
+  }
+}

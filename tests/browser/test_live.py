@@ -1,0 +1,185 @@
+"""Several tabs and curators: what one decides the others see, without a reload."""
+
+import dataclasses
+import hashlib
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+from app_site import PATIENCE, App, choose_label, open_map, wait_for
+from map_site import MAP
+from playwright.sync_api import Page, expect
+
+from curation.workspace import Workspace
+from embeddings import dataset as datasets
+
+pytestmark = pytest.mark.browser
+SECONDS = 10  # the target is 2; the machine is shared
+
+
+@pytest.fixture
+def app(digits: str) -> Iterator[App]:
+    running = App()
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def tab(browser, app: App) -> Iterator[Callable[[], Page]]:
+    """Open the app as another curator would: in a browser context of its own."""
+    contexts = []
+
+    def opened() -> Page:
+        size = {"width": 1500, "height": 950}
+        contexts.append(browser.new_context(viewport=size, reduced_motion="reduce"))
+        page: Page = contexts[-1].new_page()
+        page.set_default_timeout(PATIENCE)
+        expect.set_options(timeout=PATIENCE)
+        open_map(page, app)
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+
+
+def shown(page: Page, head: int, since: float, record: Callable[[str, object], None]) -> None:
+    """Wait until the map of a page shows a decision, and record how long that took."""
+    page.wait_for_selector(f"{MAP}[data-head='{head}']", timeout=SECONDS * 1000)
+    record("seconds_to_the_other_tab", round(time.monotonic() - since, 2))
+
+
+def script_runs(page: Page) -> None:
+    """Count how often the script of a page runs again: Streamlit says so in an attribute."""
+    page.evaluate(
+        """() => { window.runs = 0;
+        const app = document.querySelector('[data-testid="stApp"]');
+        new MutationObserver(() => {
+          if (app.dataset.testScriptState === 'running') window.runs += 1;
+        }).observe(app, { attributes: true, attributeFilter: ['data-test-script-state'] }); }"""
+    )
+
+
+def legend_counts(page: Page) -> dict[str, int]:
+    """What the map's column of categories says, as its legend would."""
+    found = page.locator(MAP).evaluate(
+        "root => Object.fromEntries((root.atlasMap.columns.get('category')?.legend ?? [])"
+        ".map(({ name, count }) => [name, count]))"
+    )
+    return dict(found)
+
+
+def test_a_label_given_in_one_tab_is_seen_in_the_other(
+    tab: Callable[[], Page], digits: str, record_property
+) -> None:
+    mine, hers = tab(), tab()
+    hers.get_by_label("Colour the items by").select_option("category")
+    count = len(Workspace(digits).select("cluster:0"))
+    mine.locator(f"{MAP} [data-code='0']").click()
+    wait_for(mine, f"{count:,} selected")
+    choose_label(mine, "zero")
+    script_runs(mine)
+    started = time.monotonic()
+    mine.get_by_role("button", name="Label").first.click()
+    shown(hers, 1, started, record_property)
+    wait_for(hers, "Undo category: zero")
+    expect(hers.locator(f"{MAP} .atlas-legend, {MAP}").first).to_contain_text("zero")
+    assert legend_counts(hers) == {"zero": count}
+    mine.wait_for_timeout(2500)
+    assert mine.evaluate("window.runs") <= 1, "news of one's own act wakes nobody twice"
+
+
+def test_a_label_given_on_the_command_line_is_seen_in_the_browser(
+    tab: Callable[[], Page], digits: str, record_property
+) -> None:
+    page = tab()
+    command = [sys.executable, "-m", "curation.cli", "label", "-d", digits, "cluster:1", "one"]
+    subprocess.run(command, check=True, env=dict(os.environ), capture_output=True)
+    shown(page, 1, time.monotonic(), record_property)
+    wait_for(page, "Undo category: one")
+
+
+def test_a_half_typed_label_survives_what_others_decide(
+    tab: Callable[[], Page], digits: str
+) -> None:
+    page, other = tab(), Workspace(digits)
+    field = page.get_by_role("combobox", name="Label").first
+    field.click()
+    field.press_sequentially("half a wo")
+    script_runs(page)
+    with page.expect_response("**/head", timeout=PATIENCE):
+        other.label(other.select("cluster:0"), "zero")
+    for _ in range(2):  # the news is there, and waits
+        page.wait_for_event("response", lambda answer: answer.url.endswith("/head"))
+    expect(field).to_have_value("half a wo")
+    assert page.evaluate("window.runs") == 0
+    field.press_sequentially("rd")
+    field.press("Enter")
+    expect(field).to_have_value("half a word")
+    page.wait_for_selector(f"{MAP}[data-head='1']")
+    expect(field).to_have_value("half a word")
+
+
+def test_a_newer_atlas_is_told_and_the_one_that_is_shown_stays(
+    tab: Callable[[], Page], digits: str
+) -> None:
+    page, other = tab(), Workspace(digits)
+    atlas = other.atlas()
+    version = hashlib.sha256(b"newer").hexdigest()[:16]
+    turned = dataclasses.replace(atlas, version=version, xy=atlas.xy[:, ::-1].copy())
+    other.store.save_atlas(turned, datasets.now())
+    wait_for(page, "There is a newer atlas")
+    assert page.locator(MAP).get_attribute("data-version") == atlas.version
+    page.reload()
+    page.wait_for_selector(f"{MAP}[data-ready][data-version='{version}']")
+
+
+def test_a_page_that_nobody_looks_at_asks_nothing_and_one_without_a_server_waits(
+    tab: Callable[[], Page], app: App, digits: str
+) -> None:
+    page = tab()
+    asked: list[float] = []
+    page.on("request", lambda one: asked.append(0) if one.url.endswith("/head") else None)
+    hide = """hidden => { Object.defineProperty(document, 'visibilityState',
+        { value: hidden ? 'hidden' : 'visible', configurable: true });
+        document.dispatchEvent(new Event('visibilitychange')); }"""
+    page.evaluate(hide, True)
+    page.wait_for_timeout(1000)  # what was on its way
+    asked.clear()
+    page.wait_for_timeout(2500)
+    assert asked == []
+    other = Workspace(digits)
+    other.label(other.select("cluster:0"), "zero")
+    page.evaluate(hide, False)
+    page.wait_for_selector(f"{MAP}[data-head='1']", timeout=SECONDS * 1000)
+    thrown: list[str] = []
+    page.on("pageerror", lambda error: thrown.append(str(error)))
+    page.route("**/head", lambda route: route.abort())
+    page.wait_for_timeout(1500)
+    asked.clear()
+    page.wait_for_timeout(4000)
+    assert len(asked) <= 1, "a server that does not answer is asked less often"
+    page.unroute("**/head")
+    other.label(other.select("cluster:1"), "one")
+    page.wait_for_selector(f"{MAP}[data-head='2']", timeout=SECONDS * 1000)
+    assert thrown == []
+
+
+def test_what_was_drawn_on_an_atlas_that_is_gone_is_refused_with_a_way_on(
+    tab: Callable[[], Page], digits: str
+) -> None:
+    page = tab()
+    workspace = Workspace(digits)
+    version = workspace.newest_version()
+    page.locator(MAP).evaluate(
+        """root => { const map = root.atlasMap; const tell = map.onSelection;
+        map.onSelection = (message) => tell({ ...message, version: '0123456789abcdef' }); }"""
+    )
+    page.locator(f"{MAP} [data-code='0']").click()
+    page.get_by_text("is gone; reload the page").wait_for()
+    page.locator(".st-key-reload button").click()
+    expect(page.get_by_text("is gone; reload the page")).to_have_count(0)
+    page.wait_for_selector(f"{MAP}[data-ready][data-version='{version}'][data-selected='0']")
