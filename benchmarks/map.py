@@ -1,63 +1,159 @@
-"""The server's side of the map: wire order, packing, and selections that come back."""
+"""The map: the server's side alone, and in a real browser beside `st.plotly_chart`."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
+from benchmarks import map_browser, map_peers
 from benchmarks.measure import Size, columns, median, timed
+from benchmarks.scenery import synthetic_atlas
 from curation.viewer import payload
 from embeddings.schema import Atlas
 
 COUNTS = (10_000, 100_000, 1_000_000)
-CLUSTERS = 200
+QUICK = 2  # of the counts in a browser
+OURS, PLOTLY, EMPTY = "curation-atlas", "st.plotly_chart", "empty WebGL page"
 
 
 def run(size: Size) -> dict[str, Any]:
+    """Measure the server's side, every page in a browser, and the peers that were asked for."""
     counts = sorted({size.pick(count, count) for count in COUNTS})
     repeats = 3 if size.quick or size.limit else 7
-    return {"cases": [_case(_atlas(count), repeats) for count in counts]}
+    server = [_server(synthetic_atlas(count), repeats) for count in counts]
+    plan = map_browser.Plan(
+        counts=counts[:QUICK] if size.quick else counts,
+        visits=1 if size.quick or size.limit else 3,
+        peer_up_to=COUNTS[-1] if size.full else COUNTS[1],
+    )
+    browser = map_browser.run(plan)
+    return {
+        "cases": server,
+        "browser": browser,
+        "targets": list(_targets(browser)),
+        "peers": map_peers.run(plan.counts[:QUICK]) if size.peers else [],
+    }
 
 
 def table(result: dict[str, Any]) -> str:
-    return columns(
-        [
-            {
-                "items": case["items"],
-                "wire_order ms": case["wire_order_ms"],
-                "pack_points ms": case["pack_points_ms"],
-                "bytes": case["bytes"],
-                "bytes/item": case["bytes_per_item"],
-                "selected": case["selected"],
-                "message bytes": case["message_bytes"],
-                "decode_selection ms": case["decode_selection_ms"],
-            }
-            for case in result["cases"]
-        ]
-    )
+    """Show the server's side, the pages, the targets and the other peers, one table each."""
+    parts = [columns([_short(case, SERVER) for case in result["cases"]])]
+    pages = [case for case in result["browser"] if "skipped" not in case]
+    parts += [f"browser: {case['skipped']}" for case in result["browser"] if "skipped" in case]
+    parts += [columns([_short(case, names) for case in pages]) for names in PAGES]
+    parts += [
+        f"{case['who']} at {case['items']:,}: stopped: {case['no_answer']}"
+        for case in pages
+        if "no_answer" in case
+    ]
+    parts.append(columns([{**row, "met": ("no", "yes")[row["met"]]} for row in result["targets"]]))
+    parts.append(columns(result["peers"]))
+    return "\n\n".join(part for part in parts if part)
 
 
-def _atlas(n: int) -> Atlas:
-    """Round clusters of unequal size, a tenth of the items strewn as noise."""
-    random = np.random.default_rng(0)
-    share = random.dirichlet(np.ones(CLUSTERS))
-    cluster = random.choice(CLUSTERS, n, p=share).astype(np.int32)
-    centres = random.uniform(0.05, 0.95, (CLUSTERS, 2))
-    xy = centres[cluster] + random.normal(0, 0.015, (n, 2))
-    noise = random.random(n) < 0.1
-    xy[noise] = random.random((int(noise.sum()), 2))
-    cluster[noise] = -1
-    return Atlas(
-        item_ids=np.array([f"{number:032x}" for number in range(n)], np.str_),
-        xy=np.clip(xy, 0, 1).astype(np.float32),
-        cluster=cluster,
-        membership=np.ones(n, np.float32),
-        outlier_score=np.zeros(n, np.float32),
-        version=f"{n:016x}",
-        space="bench",
-    )
+SERVER = {
+    "items": "items",
+    "wire_order ms": "wire_order_ms",
+    "pack_points ms": "pack_points_ms",
+    "bytes": "bytes",
+    "bytes/item": "bytes_per_item",
+    "selected": "selected",
+    "message bytes": "message_bytes",
+    "decode_selection ms": "decode_selection_ms",
+}
+PAGES = (
+    {
+        "items": "items",
+        "who": "who",
+        "first draw s": "first_draw_s",
+        "CPU s": "first_draw_cpu_s",
+        "CPU s settled": "settled_cpu_s",
+        "points bytes": "points_bytes",
+        "again": "revisit_points_bytes",
+        "memory MB": "memory_mb",
+        "after MB": "memory_after_mb",
+    },
+    {
+        "items": "items",
+        "who": "who",
+        "pan frame ms": "pan_frame_ms",
+        "p95": "pan_frame_p95_ms",
+        "a step ms": "pan_step_ms",
+        "CPU ms": "pan_cpu_ms",
+        "lasso ms": "lasso_ms",
+        "first": "first_lasso_ms",
+        "selected": "lasso_selected",
+        "message bytes": "lasso_bytes",
+        "label ms": "label_ms",
+        "label bytes": "label_bytes",
+    },
+)
 
 
-def _case(atlas: Atlas, repeats: int) -> dict[str, Any]:
+def _short(case: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
+    return {head: case.get(key) for head, key in names.items()}
+
+
+# ---- targets
+
+
+def _targets(cases: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Say of each target that was measured whether it is met."""
+    by = {(case["who"], case["items"]): case for case in cases if "skipped" not in case}
+    most = COUNTS[-1]
+    ours = by.get((OURS, most), {})
+    for who in (f"{EMPTY} in Streamlit", EMPTY):
+        empty = by.get((who, most), {})
+        yield from _ratio(most, f"first draw over {who}", ours, empty, "first_draw_s", at_most=2)
+    yield from _limit(most, "lasso ms", ours.get("lasso_ms"), 1000)
+    yield from _limit(most, "label to colour ms", ours.get("label_ms"), 1500)
+    yield from _limit(most, "memory MB over a blank page", ours.get("memory_mb"), 400)
+    yield from _limit(most, "the same after all acts", ours.get("memory_after_mb"), 400)
+    for count in COUNTS:
+        mine, theirs = by.get((OURS, count), {}), by.get((PLOTLY, count), {})
+        for what, key, wanted in AGAINST:
+            yield from _ratio(count, f"{PLOTLY}: {what} over ours", theirs, mine, key, wanted)
+
+
+AGAINST = (
+    ("lasso", "lasso_ms", 5),
+    ("lasso message", "lasso_bytes", 5),
+    ("first draw", "first_draw_s", 4),
+    ("first draw in CPU", "first_draw_cpu_s", 4),
+    ("panning, a frame", "pan_frame_ms", 3),
+    ("panning, CPU a step", "pan_cpu_ms", 3),
+    ("bytes of points", "points_bytes", 1),
+)
+
+
+def _ratio(
+    items: int,
+    what: str,
+    above: dict[str, Any],
+    below: dict[str, Any],
+    key: str,
+    at_least: float | None = None,
+    at_most: float | None = None,
+) -> Iterator[dict[str, Any]]:
+    over, under = above.get(key), below.get(key)
+    if over is None or not under:
+        return
+    value = round(over / under, 2)
+    target = f">= {at_least}" if at_least is not None else f"<= {at_most}"
+    met = value >= at_least if at_least is not None else value <= (at_most or 0)
+    yield {"items": items, "what": what, "value": value, "target": target, "met": met}
+
+
+def _limit(items: int, what: str, value: float | None, most: float) -> Iterator[dict[str, Any]]:
+    if value is not None:
+        row = {"items": items, "what": what, "value": value, "target": f"< {most}"}
+        yield {**row, "met": value < most}
+
+
+# ---- the server's side
+
+
+def _server(atlas: Atlas, repeats: int) -> dict[str, Any]:
     order = timed(lambda: payload.wire_order(atlas.xy), repeats)
     points = payload.pack_points(atlas)  # keeps the order, so that packing alone is timed below
     pack = timed(lambda: payload.pack_points(atlas), repeats)

@@ -138,7 +138,7 @@ def _visited(driver: Playwright, subject: Subject | Empty, whole: bool = True) -
                 lambda: _panned(browser, subject),
                 lambda: _lassoed(browser.page, subject),
                 lambda: _labelled(browser.page, subject),
-                lambda: {"memory_after_bytes": browser.memory() - browser.blank_memory},
+                lambda: {"memory_after_mb": _memory(browser)},
             ]
         for step in steps:
             try:
@@ -166,8 +166,12 @@ def _rested(browser: Browser) -> Measured:
     browser.rest()
     return {
         "settled_cpu_s": round(browser.cpu() - browser.blank_cpu, 2),
-        "memory_bytes": browser.memory() - browser.blank_memory,
+        "memory_mb": _memory(browser),
     }
+
+
+def _memory(browser: Browser) -> float:
+    return round((browser.memory() - browser.blank_memory) / 1e6, 1)
 
 
 def _revisited(browser: Browser, subject: Subject) -> Measured:

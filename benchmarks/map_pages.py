@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page
 
 from benchmarks.sources import ROOT
 
@@ -109,7 +109,7 @@ class Ours:
         """Choose a tool, as a curator does: by its key."""
         page.locator(self.root).focus()
         page.keyboard.press({LASSO: "l", PAN: "p"}[tool])
-        expect(page.locator(self.root)).to_have_attribute("data-tool", tool)
+        page.locator(f"{self.root}[data-tool='{tool}']").wait_for()
 
     def points_bytes(self, page: Page) -> int:
         """Return how many bytes of points came over the wire."""
@@ -118,7 +118,7 @@ class Ours:
     def prepare_label(self, page: Page) -> None:
         """Colour by label, and type one."""
         page.locator(f"{self.root} .legend select").first.select_option("category")
-        expect(page.locator(self.root)).to_have_attribute("data-color", "category")
+        page.locator(f"{self.root}[data-color='category']").wait_for()
         field = page.get_by_role("combobox", name="Label").first
         field.click()
         field.fill("bench")
@@ -140,10 +140,8 @@ class Ours:
     def undo(self, page: Page) -> None:
         """Take the label back, so that the next visit finds what this one found."""
         head = int(page.locator(self.root).get_attribute("data-head") or 0)
-        undo = page.locator(".st-key-act-undo button")
-        expect(undo).to_have_count(1)  # the old one stands beside the new one for a moment
-        undo.click()
-        expect(page.locator(self.root)).to_have_attribute("data-head", str(head + 1))
+        page.locator(".st-key-act-undo button").first.click()
+        page.locator(f"{self.root}[data-head='{head + 1}']").wait_for()
 
 
 @dataclass(frozen=True)

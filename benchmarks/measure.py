@@ -13,10 +13,15 @@ MIB = 2**20
 
 @dataclass(frozen=True)
 class Size:
-    """How much to measure: all, `quick`, or at most `limit` items a case."""
+    """How much to measure: all, `quick`, or at most `limit` items a case.
+
+    `full` tries what hardly ends, `peers` installs what is large.
+    """
 
     quick: bool = False
     limit: int | None = None
+    full: bool = False
+    peers: bool = False
 
     def pick(self, quick: int, full: int) -> int:
         """`quick` or `full` items, never more than the limit."""
@@ -26,7 +31,8 @@ class Size:
     def words(self) -> list[str]:
         """What makes the runner choose this size."""
         limit = [] if self.limit is None else ["--limit", str(self.limit)]
-        return [*(["--quick"] if self.quick else []), *limit]
+        chosen = [f"--{name}" for name in ("quick", "full", "peers") if getattr(self, name)]
+        return [*chosen, *limit]
 
 
 class Clock:

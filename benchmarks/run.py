@@ -25,14 +25,14 @@ BENCHMARKS = {
     "scale": "memory at 100,000 images over 10,000; a build with nothing new over the first",
     "encoders": "leave-one-out k-NN accuracy beside chance and a null control; CPU per image",
     "journal": "append, undo, fold and register, against a JSON file rewritten in place",
-    "map": "wire order, packing and selections at 10 thousand to 1 million items",
+    "map": "in Chromium: first draw, panning, lasso, label, memory, beside st.plotly_chart",
 }
 RESULTS = ROOT / "benchmarks" / "results"
 
 
 def main(words: list[str] | None = None) -> int:
     options = _options(words)
-    size = Size(options.quick, options.limit)
+    size = Size(options.quick, options.limit, options.full, options.peers)
     if options.only:
         found = _one(options.only, size)
         text = _table(options.only, found)
@@ -52,6 +52,12 @@ def _options(words: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--only", choices=BENCHMARKS, help="one benchmark; without it, all in turn")
     parser.add_argument("--quick", action="store_true", help="less data: minutes on two cores")
+    parser.add_argument(
+        "--full", action="store_true", help="map: Plotly at a million too, which does not answer"
+    )
+    parser.add_argument(
+        "--peers", action="store_true", help="map: install LightlyStudio and Spotlight (4 GB) too"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object, no table")
     parser.add_argument(
         "--limit", type=int, help="at most so many items a case, to try things out; not saved"

@@ -104,7 +104,9 @@ def take_message(workspace: Workspace, message: Mapping[str, Any] | None) -> Non
         return
     before, away = selection(), dropped()
     select(Selection.of(drawn, rows) if len(rows) else None)
-    if away and before is not None and _is_part(drawn, workspace.rows_of(before), rows):
+    if not away or before is None or before.atlas_version != drawn.version:
+        return
+    if _is_part(drawn, workspace.rows_of(before), rows):
         st.session_state["dropped"] = away & frozenset(drawn.item_ids[rows].tolist())
 
 
@@ -112,7 +114,7 @@ def _is_part(drawn: Atlas, one: Int32, other: Int32) -> bool:
     """Whether one holds the other: the selection was added to or taken from, not made anew."""
     mask = np.zeros(len(drawn), np.bool_)
     mask[one] = True
-    both = np.count_nonzero(mask[other])
+    both = int(np.count_nonzero(mask[other]))
     return both in (len(one), len(other))
 
 

@@ -195,6 +195,14 @@ class AtlasMap(anywidget.AnyWidget):
 
     # ---- inside
 
+    def _trouble(self) -> str:
+        """Follow, and return in one line why that is not possible; empty where it is."""
+        try:
+            self.follow()
+        except CurationError as error:
+            return str(error)
+        return ""
+
     def _fields(self) -> list[dict[str, Any]]:
         return [asdict(field) for field in fields(self._workspace, self.version)]
 
@@ -287,13 +295,12 @@ def _check_offered(field: str, offered: Sequence[Mapping[str, Any]]) -> None:
 
 def _watch(one: "weakref.ref[AtlasMap]", over: threading.Event) -> None:
     """Look for news until the map is closed or nobody holds it any more."""
+    trouble = ""
     while not over.wait(BEAT):
         shown = one()
         if shown is None:
             return
-        try:
-            shown.follow()
-        except CurationError as error:  # the dataset went away under the map
-            shown.send({"trouble": str(error)})
-            return
+        before, trouble = trouble, shown._trouble()
+        if trouble != before:
+            shown.send({"trouble": trouble})
         del shown  # or the map would live as long as this thread

@@ -1,5 +1,6 @@
 """A tiny server for the viewer's modules and bytes, and how the browser tests work with it."""
 
+import json
 import math
 import shutil
 import threading
@@ -108,9 +109,17 @@ class Site(ThreadingHTTPServer):
         if first == "places":
             atlas, field = self.atlases[rest[0]], parse_qs(parts.query).get("field", [""])[0]
             return "application/octet-stream", self.laid_out(atlas, rest[1], field)
+        if first == "item":
+            return "application/json", self.details(self.atlases[rest[0]], int(rest[1]))
         if first in ("thumb", "thumb_at") and rest[0] != "item000007":
             return "image/jpeg", self.picture
         return self.asset(parts.path)
+
+    def details(self, atlas: Atlas, item: int) -> bytes:
+        row = int(payload.rows_at(atlas, [item])[0])
+        lines = [{"name": "cluster", "value": "99"}, {"name": "size", "value": "640 x 480"}]
+        told = {"item_id": atlas.item_ids[row], "title": f"photo{row}.jpg", "lines": lines}
+        return json.dumps(told).encode()
 
     def laid_out(self, atlas: Atlas, layout: str, field: str) -> bytes:
         if layout == "grid":
@@ -123,6 +132,8 @@ class Site(ThreadingHTTPServer):
 
     def answer_post(self, target: str, body: bytes) -> tuple[str, bytes] | None:
         parts = urlsplit(target)
+        if parts.path.startswith("/grow/"):
+            return "application/octet-stream", self.grown(parts.path.split("/")[2], body)
         if not parts.path.startswith("/sheet/"):
             return None
         cell = int(parse_qs(parts.query)["cell"][0])
@@ -130,6 +141,12 @@ class Site(ThreadingHTTPServer):
         self.sheets.append((cell, items))
         self.sheets_free.wait(10)
         return None if self.sheets_broken else ("image/jpeg", toy_sheet(items, cell))
+
+    def grown(self, version: str, body: bytes) -> bytes:
+        """Grow as if the nearest of every item were the one of the next row."""
+        atlas = self.atlases[version]
+        rows = payload.rows_in(body, atlas)
+        return payload.squeezed_rows(np.union1d(rows, (rows + 1) % len(atlas)), atlas)
 
     def asset(self, path: str) -> tuple[str, bytes] | None:
         made: dict[str, tuple[str, Callable[[], str]]] = {
@@ -206,6 +223,12 @@ def told_after(page: Page, act: Callable[[], object]) -> dict[str, Any]:
     message = page.evaluate("window.told.at(-1).value")
     assert message["seq"] == before + 1
     return message
+
+
+def take(page: Page, code: int, **click: Any) -> None:
+    """Select the items of a row of the legend."""
+    page.locator(f"[data-row='{code}']").hover()
+    page.locator(f"[data-take='{code}']").click(**click)
 
 
 def rows_after(page: Page, atlas: Atlas, act: Callable[[], object]) -> set[int]:

@@ -78,7 +78,7 @@ def test_a_label_given_in_one_tab_is_seen_in_the_other(
     mine, hers = tab(), tab()
     hers.get_by_label("Colour the items by").select_option("category")
     count = len(Workspace(digits).select("cluster:0"))
-    mine.locator(f"{MAP} [data-code='0']").click()
+    mine.locator(f"{MAP} [data-code='0']").press("Shift+Enter")
     wait_for(mine, f"{count:,} selected")
     choose_label(mine, "zero")
     script_runs(mine)
@@ -178,7 +178,7 @@ def test_what_was_drawn_on_an_atlas_that_is_gone_is_refused_with_a_way_on(
         """root => { const map = root.atlasMap; const tell = map.onSelection;
         map.onSelection = (message) => tell({ ...message, version: '0123456789abcdef' }); }"""
     )
-    page.locator(f"{MAP} [data-code='0']").click()
+    page.locator(f"{MAP} [data-code='0']").press("Shift+Enter")
     page.get_by_text("is gone; reload the page").wait_for()
     page.locator(".st-key-reload button").click()
     expect(page.get_by_text("is gone; reload the page")).to_have_count(0)

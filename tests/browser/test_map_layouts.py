@@ -47,6 +47,12 @@ def solid(site: Site) -> None:
     site.atlases[SOLID.version] = SOLID
 
 
+def show_dots(page: Page, atlas: Atlas, **more: Any) -> None:
+    """Show an atlas without thumbnails, so that a pixel has the colour of its item."""
+    show_map(page, atlas, **more)
+    page.evaluate("document.querySelector('.atlas-map').atlasMap.memory.thumbnails = false")
+
+
 def arrived(page: Page, layout: str) -> None:
     page.wait_for_selector(f"{MAP}[data-layout='{layout}']:not([data-arranging])")
 
@@ -74,7 +80,7 @@ def state(page: Page, expression: str) -> Any:
 
 
 def test_the_grid_puts_every_item_into_its_cell_in_its_colour(page: Page) -> None:
-    show_map(page, FEW)
+    show_dots(page, FEW)
     page.locator(GRID).click()
     arrived(page, "grid")
     found = layouts.grid_places(FEW.xy)
@@ -85,7 +91,7 @@ def test_the_grid_puts_every_item_into_its_cell_in_its_colour(page: Page) -> Non
 
 
 def test_the_grid_is_a_mosaic_of_squares(page: Page) -> None:
-    show_map(page, FEW)
+    show_dots(page, FEW)
     page.locator(GRID).click()
     arrived(page, "grid")
     wire = wire_index(FEW, 44)
@@ -109,7 +115,7 @@ def test_the_grid_is_a_mosaic_of_squares(page: Page) -> None:
 
 
 def test_all_of_the_grid_is_in_view_and_clear_of_the_tools(page: Page) -> None:
-    show_map(page, FEW)
+    show_dots(page, FEW)
     page.locator(GRID).click()
     arrived(page, "grid")
     found = layouts.grid_places(FEW.xy)
@@ -123,7 +129,7 @@ def test_all_of_the_grid_is_in_view_and_clear_of_the_tools(page: Page) -> None:
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_a_lasso_on_the_grid_selects_what_numpy_selects_there(page: Page, seed: int) -> None:
-    show_map(page, CLOUD)
+    show_dots(page, CLOUD)
     page.locator(MAP).focus()
     page.keyboard.press("g")
     arrived(page, "grid")
@@ -136,7 +142,8 @@ def test_a_lasso_on_the_grid_selects_what_numpy_selects_there(page: Page, seed: 
 
 
 def test_hover_finds_the_item_that_stands_there_now(page: Page) -> None:
-    show_map(page, FEW)
+    show_dots(page, FEW)
+    state(page, "map.itemAt([400, 300])")  # makes the index of the old places
     page.locator(GRID).click()
     arrived(page, "grid")
     for row in (0, 37, 99):
@@ -149,7 +156,7 @@ def test_hover_finds_the_item_that_stands_there_now(page: Page) -> None:
 
 
 def test_selection_and_colour_survive_every_layout(page: Page) -> None:
-    show_map(page, FEW)
+    show_dots(page, FEW)
     told_after(
         page,
         lambda: page.evaluate("document.querySelector('.atlas-map').atlasMap.selectCode(3, 'set')"),
@@ -170,7 +177,7 @@ def test_selection_and_colour_survive_every_layout(page: Page) -> None:
 
 
 def test_the_key_g_goes_to_the_grid_and_back_to_the_very_same_places(page: Page) -> None:
-    show_map(page, FEW)
+    show_dots(page, FEW)
     before = shown(page)
     page.locator(MAP).focus()
     page.keyboard.press("g")
@@ -183,7 +190,7 @@ def test_the_key_g_goes_to_the_grid_and_back_to_the_very_same_places(page: Page)
 
 def test_a_change_of_layout_is_animated_and_ends_at_the_exact_places(open_page: Open) -> None:
     page = open_page(reduced_motion="no-preference")
-    show_map(page, FEW)
+    show_dots(page, FEW)
     page.evaluate(
         """() => {
           const map = document.querySelector('.atlas-map').atlasMap;
@@ -206,7 +213,7 @@ def test_a_change_of_layout_is_animated_and_ends_at_the_exact_places(open_page: 
 
 def test_a_click_in_mid_flight_goes_on_from_there(open_page: Open) -> None:
     page = open_page(reduced_motion="no-preference")
-    show_map(page, FEW)
+    show_dots(page, FEW)
     before = shown(page)
     page.locator(GRID).click()
     page.wait_for_function("document.querySelector('.atlas-map').atlasMap.part < 1")
@@ -216,11 +223,11 @@ def test_a_click_in_mid_flight_goes_on_from_there(open_page: Open) -> None:
 
 
 def test_a_map_that_comes_back_shows_the_layout_it_had(page: Page) -> None:
-    show_map(page, FEW)
+    show_dots(page, FEW)
     page.locator(GRID).click()
     arrived(page, "grid")
     page.evaluate("window.leave('map')")
-    show_map(page, FEW)
+    show_dots(page, FEW)
     arrived(page, "grid")
     assert np.array_equal(shown(page), in_wire_order(FEW, layouts.grid_places(FEW.xy)))
     assert page.locator(GRID).get_attribute("aria-pressed") == "true"
@@ -230,7 +237,7 @@ def test_a_map_that_comes_back_shows_the_layout_it_had(page: Page) -> None:
 
 
 def test_columns_have_their_captions_below_them(page: Page) -> None:
-    show_map(page, FEW)
+    show_dots(page, FEW)
     page.locator(".layouts select").select_option("cluster")
     arrived(page, "by")
     header = layouts.stacks(CodeColumn("cluster", FEW.cluster, [str(k) for k in range(11)], 0))[1]
@@ -244,7 +251,7 @@ def test_a_label_moves_its_items_to_their_new_column(page: Page, site: Site) -> 
     codes = np.zeros(len(FEW), np.int32)
     site.columns["category"] = CodeColumn("category", codes, ["cat"], 1)
     fields = [field_of("cluster"), field_of("category", 1)]
-    show_map(page, FEW, fields=fields)
+    show_dots(page, FEW, fields=fields)
     page.locator(".layouts select").select_option("category")
     arrived(page, "by")
     assert page.locator(MAP).get_attribute("data-captions") == "1"
@@ -252,19 +259,19 @@ def test_a_label_moves_its_items_to_their_new_column(page: Page, site: Site) -> 
     codes[:30] = 1
     column = site.columns["category"] = CodeColumn("category", codes, ["cat", "dog"], 2)
     site.changed = np.arange(30)
-    show_map(page, FEW, fields=[field_of("cluster"), field_of("category", 2)])
+    show_dots(page, FEW, fields=[field_of("cluster"), field_of("category", 2)])
     page.wait_for_selector(f"{MAP}[data-captions='2']")
     assert np.array_equal(shown(page), in_wire_order(FEW, layouts.column_places(FEW, column)))
 
 
 def test_a_remembered_field_that_is_gone_shows_the_map(page: Page, site: Site) -> None:
     site.columns["category"] = CodeColumn("category", np.zeros(len(FEW), np.int32), ["cat"], 1)
-    show_map(page, FEW, fields=[field_of("cluster"), field_of("category", 1)])
+    show_dots(page, FEW, fields=[field_of("cluster"), field_of("category", 1)])
     before = shown(page)
     page.locator(".layouts select").select_option("category")
     arrived(page, "by")
     page.evaluate("window.leave('map')")
-    show_map(page, FEW)
+    show_dots(page, FEW)
     arrived(page, "map")
     assert np.array_equal(shown(page), before)
 
@@ -286,7 +293,7 @@ def turned(yaw: float, pitch: float) -> np.ndarray:
 
 
 def test_a_flat_atlas_offers_no_orbit(page: Page) -> None:
-    show_map(page, FEW)
+    show_dots(page, FEW)
     assert page.locator(".layouts [data-layout='orbit']").is_hidden()
     page.locator(MAP).focus()
     page.keyboard.press("o")
@@ -294,7 +301,7 @@ def test_a_flat_atlas_offers_no_orbit(page: Page) -> None:
 
 
 def test_an_orbit_begins_with_the_very_picture_of_the_map(page: Page) -> None:
-    show_map(page, SOLID)
+    show_dots(page, SOLID)
     places = (
         "[...Array(map.n).keys()].map(i => map.camera.toScreen(map.places.x[i], map.places.y[i]))"
     )
@@ -305,7 +312,7 @@ def test_an_orbit_begins_with_the_very_picture_of_the_map(page: Page) -> None:
 
 
 def test_a_drag_turns_the_items_as_the_rotation_says(page: Page) -> None:
-    show_map(page, SOLID)
+    show_dots(page, SOLID)
     page.locator(".layouts [data-layout='orbit']").click()
     arrived(page, "orbit")
     view = state(page, "map.camera.view")
@@ -331,7 +338,7 @@ def test_a_drag_turns_the_items_as_the_rotation_says(page: Page) -> None:
 
 
 def test_a_lasso_takes_what_it_encloses_of_the_turned_picture(page: Page) -> None:
-    show_map(page, SOLID)
+    show_dots(page, SOLID)
     page.locator(MAP).focus()
     page.keyboard.press("o")
     arrived(page, "orbit")
@@ -349,7 +356,7 @@ def test_a_lasso_takes_what_it_encloses_of_the_turned_picture(page: Page) -> Non
 
 
 def test_shift_and_drag_moves_an_orbit(page: Page) -> None:
-    show_map(page, SOLID)
+    show_dots(page, SOLID)
     page.locator(".layouts [data-layout='orbit']").click()
     arrived(page, "orbit")
     before = state(page, "map.camera.toScreen(30000, 30000)")
@@ -360,13 +367,13 @@ def test_shift_and_drag_moves_an_orbit(page: Page) -> None:
 
 
 def test_an_orbit_is_remembered(page: Page) -> None:
-    show_map(page, SOLID)
+    show_dots(page, SOLID)
     page.locator(".layouts [data-layout='orbit']").click()
     arrived(page, "orbit")
     drag(page, [(400, 300), (450, 300), (500, 340)])
     page.wait_for_function("!document.querySelector('.atlas-map').atlasMap.arrangement.orbit.stale")
     before = shown(page)
     page.evaluate("window.leave('map')")
-    show_map(page, SOLID)
+    show_dots(page, SOLID)
     arrived(page, "orbit")
     assert np.array_equal(shown(page), before)

@@ -22,8 +22,8 @@ from map_site import (
     shape,
     show_map,
     star,
+    take,
     told_after,
-    wire_index,
 )
 from playwright.sync_api import Page
 
@@ -66,7 +66,7 @@ def test_recolouring_by_a_label_keeps_the_selection_and_a_label_fetches_only_wha
     page.wait_for_selector(f"{MAP}[data-color='category']")
     assert near(pixel_of(page, FEW, 20), rgb(color(0)))
     assert near(pixel_of(page, FEW, 80), rgb("#9aa0a6"))
-    told_after(page, lambda: page.locator("[data-code='0']").click())
+    told_after(page, lambda: take(page, 0))
     assert page.locator(MAP).get_attribute("data-selected") == "50"
 
     codes = codes.copy()
@@ -115,7 +115,7 @@ def test_excluded_items_stay_on_the_map_but_faint(page: Page, site: Site) -> Non
 
 def test_what_is_not_selected_is_dimmed(page: Page) -> None:
     show_map(page, FEW)
-    told_after(page, lambda: page.locator("[data-code='3']").click())
+    told_after(page, lambda: take(page, 3))
     chosen, other = (int(np.flatnonzero(FEW.cluster == number)[0]) for number in (3, 4))
     assert pixel_of(page, FEW, chosen)[3] > 230
     assert pixel_of(page, FEW, other)[3] < 90
@@ -136,7 +136,7 @@ def test_moving_draws_a_prefix_that_ends_with_a_level_and_rest_draws_everything(
 def test_names_stand_where_they_do_not_overlap_and_can_be_hidden(page: Page) -> None:
     show_map(page, CLOUD)
     shown = int(page.locator(MAP).get_attribute("data-names") or 0)
-    assert 5 < shown <= 40
+    assert 2 < shown <= 40
     page.locator(MAP).focus()
     page.keyboard.press("n")
     page.wait_for_selector(f"{MAP}[data-names='0']")
@@ -217,7 +217,7 @@ def test_click_selects_one_and_double_click_its_cluster(page: Page) -> None:
 
 def test_a_click_beside_all_items_keeps_the_selection(page: Page) -> None:
     show_map(page, FEW)
-    told_after(page, lambda: page.locator("[data-code='3']").click())
+    told_after(page, lambda: take(page, 3))
     (xa, ya), (xb, yb) = place_of(page, FEW, 41), place_of(page, FEW, 52)
     page.mouse.click((xa + xb) / 2, (ya + yb) / 2)
     page.wait_for_timeout(400)  # longer than a click waits for its double
@@ -227,10 +227,9 @@ def test_a_click_beside_all_items_keeps_the_selection(page: Page) -> None:
 def test_the_legend_selects_adds_and_takes_away(page: Page) -> None:
     show_map(page, FEW)
     of = {number: set(np.flatnonzero(FEW.cluster == number).tolist()) for number in (-1, 2, 3)}
-    click = lambda code, **kw: page.locator(f"[data-code='{code}']").click(**kw)  # noqa: E731
-    assert rows_after(page, FEW, lambda: click(2)) == of[2]
-    assert rows_after(page, FEW, lambda: click(-1, modifiers=["Shift"])) == of[2] | of[-1]
-    assert rows_after(page, FEW, lambda: click(2, modifiers=["Alt"])) == of[-1]
+    assert rows_after(page, FEW, lambda: take(page, 2)) == of[2]
+    assert rows_after(page, FEW, lambda: take(page, -1, modifiers=["Shift"])) == of[2] | of[-1]
+    assert rows_after(page, FEW, lambda: take(page, 2, modifiers=["Alt"])) == of[-1]
 
 
 def test_commands_are_obeyed_once_and_a_known_selection_is_not_told_back(page: Page) -> None:
@@ -301,14 +300,3 @@ def test_everything_has_a_key_and_says_whether_it_is_on(page: Page) -> None:
         "all => all.map(one => one.getAttribute('aria-label') || one.textContent)"
     )
     assert all(name.strip() for name in names)
-
-
-def test_the_hover_card_shows_picture_and_cluster(page: Page) -> None:
-    show_map(page, FEW)
-    page.mouse.move(*place_of(page, FEW, 44))
-    card = page.locator(".card")
-    card.wait_for(state="visible")
-    assert f"Cluster {FEW.cluster[44]}" in card.inner_text()
-    assert card.locator("img").get_attribute("src") == f"/thumb_at/few/{wire_index(FEW, 44)}?format=2"
-    page.mouse.move(2, 690)
-    card.wait_for(state="hidden")

@@ -250,6 +250,7 @@ def test_in_a_layout_of_cells_every_item_in_view_fills_its_cell(page: Page) -> N
 
 
 def test_the_cache_is_bounded_however_far_one_wanders(page: Page, site: Site) -> None:
+    page.set_default_timeout(30000)  # four thousand pictures, twice
     show_map(page, GRID)
     page.evaluate(f"{THE_MAP}.cell = {STEP}")
     for corner in (20000, 45000):
@@ -277,6 +278,7 @@ def test_sheets_are_asked_nearest_first_and_three_at_a_time(page: Page, site: Si
     page.wait_for_function(f"!{THE_MAP}.frame")
     xs, ys = (np.array(page.evaluate(f"[...{THE_MAP}.places.{axis}]")) for axis in "xy")
     away = [np.hypot(xs[items] - 32768, ys[items] - 32768) for _, items in site.sheets]
+    away.sort(key=np.min)  # they arrive in any order
     assert [len(items) for _, items in site.sheets] == [128, 128, 128]
     assert away[0].max() <= away[1].min() + STEP < away[2].min() + 2 * STEP
     site.sheets_free.set()

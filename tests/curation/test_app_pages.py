@@ -13,6 +13,7 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
+from benchmarks import scenery
 from curation.app import state
 from curation.app.components import acts
 from curation.exporters import EXPORTERS
@@ -213,6 +214,21 @@ def test_what_was_drawn_on_an_atlas_that_is_gone_is_refused_and_reload_is_a_way_
     assert component(test, "map")["version"] == newer.version
     assert test.session_state["selection"] is None and not test.error
     assert component(test, "map")["command"]["op"] == "clear"
+
+
+def test_a_dataset_deleted_and_built_anew_under_an_open_page_is_shown(
+    digits: str, home: Path
+) -> None:
+    test = AppTest.from_file(str(MAIN), default_timeout=SECONDS)
+    test.session_state["selection"] = Workspace(digits).select("cluster:0")
+    old = component(drawn(test), "map")
+    shutil.rmtree(home / digits)
+    assert not test.run().exception, "no dataset is left: the page says how to make one"
+    made = scenery.make(200, digits)
+    handed = component(drawn(test), "map")
+    assert handed["version"] == made.version != old["version"]
+    assert test.session_state["selection"] is None, "none of those items is there any more"
+    assert component(test, "live")["version"] == made.version
 
 
 # ---- the map page

@@ -10,6 +10,8 @@ from scipy.spatial import cKDTree
 
 from curation.fields import CodeColumn, ValueColumn
 from curation.viewer import layouts, payload
+from curation.workspace import Workspace
+from embeddings.errors import CurationError
 from embeddings.schema import Atlas
 
 EMPTY = np.zeros(0, np.float32)
@@ -88,7 +90,7 @@ def test_left_stays_left_and_up_stays_up() -> None:
 
 
 def quality(xy: np.ndarray, at: np.ndarray) -> tuple[float, float]:
-    """Mean move between normalised places; share of 8 neighbours kept among the 24 nearest cells."""
+    """Mean move between normalised places; share of 8 neighbours kept among 24 nearest cells."""
     before = (xy - xy.min(0)) / np.ptp(xy, axis=0)
     after = (at - at.min(0)) / np.ptp(at, axis=0)
     moved = float(np.hypot(*(before - after).T).mean())
@@ -213,9 +215,7 @@ def test_whole_numbers_are_named_whole_and_empty_intervals_stay() -> None:
 
 
 def test_numbers_without_a_spread_stand_in_one_column_and_nan_in_the_last() -> None:
-    assert bins([0.5, 0.5, np.nan]) == [("0.5–1.5", 2), ("no score", 1)] or bins(
-        [0.5, 0.5, np.nan]
-    ) == [("0–1", 2), ("no score", 1)]
+    assert bins([0.5, 0.5, np.nan]) == [("0–1", 2), ("no score", 1)]
     assert bins([np.nan, np.nan]) == [("no score", 2)]
 
 
@@ -244,6 +244,39 @@ def test_times_fall_into_calendar_units(first: str, last: str, names: list[str])
     found = bins(np.linspace(0, ends[1] - ends[0], 50), unit="time", zero=ends[0])
     assert [found[0][0], found[-1][0]] == names
     assert len(found) <= layouts.MOST_BINS and sum(count for _, count in found) == 50
+
+
+# ---- a dataset ----------------------------------------------------------------------------------
+
+
+def test_a_layout_is_kept_until_its_field_changes_and_only_a_few_are(digits: str) -> None:
+    workspace = Workspace(digits)
+    atlas = workspace.atlas()
+    grid = layouts.places(workspace, atlas, "grid")
+    by = layouts.places(workspace, atlas, "by", "category")
+    assert layouts.places(workspace, atlas, "grid") is grid
+    assert layouts.places(workspace, atlas, "by", "category") is by
+    assert [one["name"] for one in unpack(by)[0]["captions"]] == ["no category"]
+    workspace.label(workspace.select("cluster:0"), "zero")
+    after, _ = unpack(layouts.places(workspace, atlas, "by", "category"))
+    assert {one["name"] for one in after["captions"]} == {"zero", "no category"}
+    assert after["seq"] > unpack(by)[0]["seq"]
+    for field in ("cluster", "outlier_score", "width", "flags"):
+        layouts.places(workspace, atlas, "by", field)
+    assert len(layouts._kept) == layouts.KEPT
+    assert layouts.places(workspace, atlas, "grid") is not grid
+
+
+@pytest.mark.parametrize(
+    ("layout", "field", "words"),
+    [("rings", None, "grid, by"), ("by", None, "needs a field"), ("by", "nose", "no field 'nose'")],
+)
+def test_what_cannot_be_laid_out_is_refused_in_words(
+    digits: str, layout: str, field: str | None, words: str
+) -> None:
+    workspace = Workspace(digits)
+    with pytest.raises(CurationError, match=words):
+        layouts.places(workspace, workspace.atlas(), layout, field)
 
 
 # ---- the bytes ----------------------------------------------------------------------------------

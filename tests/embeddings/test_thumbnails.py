@@ -58,3 +58,20 @@ def test_the_comment_of_a_photograph_is_not_copied_into_its_thumbnail() -> None:
         decoded = images.decode(buffer.getvalue(), min_side=128)
         thumbnail = thumbnails.make(decoded.rgb)
         assert len(thumbnail) < 5000 and b"at home" not in thumbnail
+
+
+@pytest.mark.parametrize(("cell", "columns"), [(64, 16), (128, 8)])
+def test_a_sheet_has_its_pictures_in_order_and_grey_where_there_is_none(
+    cell: int, columns: int
+) -> None:
+    colours = ["red", "lime", "blue", "yellow"]
+    made = [thumbnails.make(PIL.Image.new("RGB", (128, 90), colour)) for colour in colours]
+    wanted = [made[at % 4] if at % 5 else None for at in range(columns + 3)]
+    sheet = opened(thumbnails.sheet(wanted, cell)).convert("RGB")
+    assert sheet.size == (1024, 2 * cell)
+    for at in range(columns + 3):
+        left, top = at % columns * cell, at // columns * cell
+        seen = np.asarray(sheet.crop((left + 4, top + 4, left + cell - 4, top + cell - 4)), float)
+        colour = PIL.Image.new("RGB", (1, 1), colours[at % 4] if at % 5 else (128, 128, 128))
+        assert np.abs(seen - np.asarray(colour)).mean() < 12, at
+    assert opened(thumbnails.sheet([], cell)).size == (1024, cell)

@@ -6,7 +6,7 @@ const SHEET_SIDE = 1024; // pixels of a layer, and of a sheet's width
 const SHEET_BATCH = 128; // pictures asked for at once
 const SHEET_FLIGHTS = 3; // questions on their way at the same time
 const SHEET_BACKLOG = 4; // sheets that wait for the graphics card before no more are asked for
-const UPLOAD_MS = 3; // of a frame, for cells that have arrived
+const UPLOAD_MS = { moving: 3, still: 12 }; // of a frame, for cells that have arrived
 const ASK_AGAIN = 4000; // ms after which what failed is asked for once more
 const SHEET_TRIES = 2;
 
@@ -106,7 +106,7 @@ export class CellTier {
     gl.texStorage3D(gl.TEXTURE_2D_ARRAY, this.levels, gl.RGBA8, SHEET_SIDE, SHEET_SIDE, this.layers);
     const set = (/** @type {number} */ name, /** @type {number} */ value) =>
       gl.texParameteri(gl.TEXTURE_2D_ARRAY, name, value);
-    set(gl.TEXTURE_MIN_FILTER, gl.LINEAR_MIPMAP_LINEAR);
+    set(gl.TEXTURE_MIN_FILTER, gl.LINEAR_MIPMAP_NEAREST);
     set(gl.TEXTURE_MAG_FILTER, gl.LINEAR);
     set(gl.TEXTURE_WRAP_S, gl.CLAMP_TO_EDGE);
     set(gl.TEXTURE_WRAP_T, gl.CLAMP_TO_EDGE);
@@ -126,17 +126,35 @@ export class CellTier {
   }
 
   /**
-   * Take one picture of a sheet.
-   * @param {number} item
-   * @param {(Uint8Array | Uint8ClampedArray)[]} sheet its pixels, then at half the side, and so on
-   * @param {number} place of the picture on the sheet
+   * Take some pictures of one row of a sheet; neighbours that become neighbours go in one piece.
+   * @param {number[]} items
+   * @param {Uint8Array[]} sheet its pixels, then at half the side, and so on
+   * @param {number} first place on the sheet of the first item
    */
-  write(item, sheet, place) {
-    const slot = this.room();
-    if (slot < 0) return;
+  write(items, sheet, first) {
+    let run = { place: first, slot: -1, length: 0 };
+    items.forEach((item, k) => {
+      const slot = this.wanted.has(item) && !this.slots.has(item) ? this.room() : -1;
+      if (slot < 0) return;
+      this.slots.set(item, slot);
+      const { place, slot: begun, length } = run;
+      if (place + length === first + k && begun + length === slot && slot % this.columns) run.length++;
+      else {
+        this.copy(run, sheet);
+        run = { place: first + k, slot, length: 1 };
+      }
+    });
+    this.copy(run, sheet);
+  }
+
+  /**
+   * @param {{place: number, slot: number, length: number}} run of cells side by side
+   * @param {Uint8Array[]} sheet
+   */
+  copy({ place, slot, length }, sheet) {
+    if (!length) return;
     const { gl, columns } = this;
-    const per = columns ** 2;
-    const [layer, within] = [Math.floor(slot / per), slot % per];
+    const within = slot % columns ** 2;
     gl.activeTexture(gl.TEXTURE0);
     gl.bindTexture(gl.TEXTURE_2D_ARRAY, this.texture);
     sheet.forEach((pixels, level) => {
@@ -144,12 +162,11 @@ export class CellTier {
       const wide = SHEET_SIDE >> level;
       // An offset, and not UNPACK_SKIP_ROWS, which WebGL refuses for layers of a texture.
       const from = 4 * side * (Math.floor(place / columns) * wide + (place % columns));
-      const [x, y] = [(within % columns) * side, Math.floor(within / columns) * side];
+      const at = /** @type {const} */ ([(within % columns) * side, Math.floor(within / columns) * side, Math.floor(slot / columns ** 2)]);
       gl.pixelStorei(gl.UNPACK_ROW_LENGTH, wide);
-      gl.texSubImage3D(gl.TEXTURE_2D_ARRAY, level, x, y, layer, side, side, 1, gl.RGBA, gl.UNSIGNED_BYTE, pixels, from);
+      gl.texSubImage3D(gl.TEXTURE_2D_ARRAY, level, ...at, length * side, side, 1, gl.RGBA, gl.UNSIGNED_BYTE, pixels, from);
     });
     gl.pixelStorei(gl.UNPACK_ROW_LENGTH, 0);
-    this.slots.set(item, slot);
   }
 
   /** Forget all pictures; the texture stays. */
@@ -269,18 +286,20 @@ export class Pictures {
     return levels;
   }
 
-  /** Give the graphics card some of what has arrived; returns whether there is more. */
-  upload() {
-    const until = performance.now() + UPLOAD_MS;
+  /**
+   * Give the graphics card some of what has arrived; returns whether there is more.
+   * @param {'moving' | 'still'} hands whether somebody moves the map and must not wait
+   */
+  upload(hands) {
+    const until = performance.now() + UPLOAD_MS[hands];
     while (this.arrived.length) {
-      const { tier, items, sheet, next } = this.arrived[0];
-      if (next === items.length) {
-        this.arrived.shift();
-        continue;
-      }
-      tier.asked.delete(items[next]);
-      if (tier.wanted.has(items[next])) tier.write(items[next], sheet, next);
-      this.arrived[0].next++;
+      const arrival = this.arrived[0];
+      const { tier, items, sheet, next } = arrival;
+      const row = items.slice(next, next + tier.columns);
+      for (const item of row) tier.asked.delete(item);
+      tier.write(row, sheet, next);
+      arrival.next += row.length;
+      if (arrival.next >= items.length) this.arrived.shift();
       if (performance.now() > until) break;
     }
     this.pump();

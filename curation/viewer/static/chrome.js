@@ -179,6 +179,7 @@ export class Chrome {
     const groups = ['tool', 'mode', 'view', 'show', 'help']; // layouts and filters have controls of their own
     this.tools.append(...groups.map((group) => this.group(group)));
     this.acts = this.group('select');
+    this.acts.classList.add('acts');
     this.acts.setAttribute('role', 'toolbar');
     this.acts.setAttribute('aria-label', 'Selection');
     for (const bar of [this.tools, this.acts]) walkable(bar);

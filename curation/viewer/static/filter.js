@@ -200,7 +200,7 @@ export class Filters {
    * What counts in the legend of a field: the items that pass all other filters and, where there is a
    * selection, are selected. Null where that is all of them.
    * @param {string} field
-   * @returns {((index: number) => boolean) | null}
+   * @returns {Uint8Array | null} 1 = counts
    */
   countedFor(field) {
     const { misses, parts, map } = this;
@@ -208,7 +208,10 @@ export class Filters {
     const others = parts.size - (own ? 1 : 0);
     const selected = map.selectedCount ? map.memory.selected : null;
     if (!others && !selected) return null;
-    return (i) => misses[i] === (own ? own[i] : 0) && (!selected || selected[i] === 1);
+    const counts = selected ? selected.slice() : new Uint8Array(map.n).fill(1);
+    if (own) for (let i = 0; i < counts.length; i++) counts[i] &= +(misses[i] === own[i]);
+    else for (let i = 0; i < counts.length; i++) counts[i] &= +!misses[i];
+    return counts;
   }
 
   /** Say how many pass, and how many of the selected do not. */

@@ -12,8 +12,8 @@ import { ACTIONS } from './chrome.js';
 const STEP = 3; // pixels between two points of a lasso
 const SLOP = 4; // pixels that a click may wander
 const LONG = 450; // ms after which a finger that rests asks what is under it
-const MEMORY = 90; // ms of a drag that say how fast it was at the end
-const PAUSE = 45; // ms without movement before the release: the map was put down, not thrown
+const MEMORY = 120; // ms of a drag that say how fast it was at the end
+const PAUSE = 60; // ms without movement before the release: the map was put down, not thrown
 const NOTCH = 60; // pixels from which a turn is one of a wheel with notches, and eased
 const ARROWS = { ArrowLeft: [70, 0], ArrowRight: [-70, 0], ArrowUp: [0, 70], ArrowDown: [0, -70] };
 

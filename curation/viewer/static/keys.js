@@ -16,8 +16,8 @@ const TITLES = /** @type {Record<string, string>} */ ({
 const MORE = {
   mode: [['Shift', 'Add'], ['Alt', 'Take away'], ['Shift Alt', 'Keep what both have'], ['[ ]', 'Smaller, larger brush'], ['Alt wheel', 'Size of the brush']],
   view: [['← ↑ ↓ →', 'Move'], ['Wheel', 'Zoom at the pointer'], ['0', 'Show everything']],
-  layout: [['Drag', 'Turn what is in orbit'], ['Shift drag', 'Move it'], ['Double click', 'Face it again']],
-  select: [['Enter', 'Select the item in the middle'], ['Double click', 'Select its cluster'], ['Shift ⌫', 'Next selection']],
+  layout: [['Drag', 'Turn what is in orbit'], ['Shift drag', 'Move it'], ['Double\u00a0click', 'Face it again']],
+  select: [['Enter', 'Select the item in the middle'], ['Double\u00a0click', 'Select its cluster'], ['Shift ⌫', 'Next selection']],
   filter: [['Enter', 'In the legend: show only this, or this too'], ['Shift Enter', 'In the legend: select these items'], ['↑ ↓', 'In the legend: the next value'], ['← →', 'On a handle: change the range']],
 };
 

@@ -16,6 +16,8 @@ import { Orbit } from './orbit.js';
 const MORPH = 600; // ms from one layout to another
 const KEPT_LAYOUTS = 4; // 4 MB each at 1,000,000 items
 const CAPTION_ROOM = 34; // pixels below the columns
+const CAPTION_DROP = 30; // pixels by which every other caption stands lower where they are crowded
+const CAPTIONS_FEW = 6; // that fit into one line on any screen
 const CAPTION_LEAST = 30; // pixels; narrower columns are named in part
 const CAPTION_MOST = 76; // pixels for which columns are skipped; wider names are cut
 
@@ -312,7 +314,8 @@ export class Arrangement {
 
   /** Pixels that the columns' captions need. */
   get foot() {
-    return this.shown.captions.length ? CAPTION_ROOM : 0;
+    const { length } = this.shown.captions;
+    return length ? CAPTION_ROOM + (length > CAPTIONS_FEW ? CAPTION_DROP : 0) : 0;
   }
 
   /** Write name and count below the columns, where they fit; below the picture while one is close. */
@@ -328,12 +331,14 @@ export class Arrangement {
       const pitch = (captions.length > 1 ? captions[1].x - captions[0].x : this.shown.extent[0]) * camera.scale;
       const widest = Math.max(...captions.map(({ name }) => pen.measureText(name).width));
       const needed = Math.min(CAPTION_MOST, Math.max(CAPTION_LEAST, widest + 10));
-      const every = Math.max(1, Math.ceil(needed / pitch));
-      const room = Math.min(240, pitch * every - 10);
-      const top = Math.min(camera.toScreen(0, captions[0].y)[1], camera.height - 78);
+      const lines = captions.length > CAPTIONS_FEW && needed > pitch ? 2 : 1;
+      const every = Math.max(1, Math.ceil(needed / (lines * pitch)));
+      const room = Math.min(240, lines * pitch * every - 10);
+      const top = Math.min(camera.toScreen(0, captions[0].y)[1], camera.height - 44 - this.foot);
       for (let k = 0; k < captions.length; k += every) {
         const [x] = camera.toScreen(captions[k].x, 0);
-        if (x > -room / 2 && x < camera.width + room / 2) written += this.caption(captions[k], x, top, room);
+        const drop = (k / every) % lines ? CAPTION_DROP : 0;
+        if (x > -room / 2 && x < camera.width + room / 2) written += this.caption(captions[k], x, top, room, drop);
       }
     }
     if (root.dataset.captions !== String(written)) root.dataset.captions = String(written);
@@ -344,9 +349,10 @@ export class Arrangement {
    * @param {number} x pixels
    * @param {number} top pixels
    * @param {number} room pixels
+   * @param {number} drop pixels that it stands lower, with a line from the column
    * @returns {number} 1 where it was written
    */
-  caption({ name, count }, x, top, room) {
+  caption({ name, count }, x, top, room, drop) {
     const { pen, look } = this.map;
     if (!look) return 0;
     const line = (/** @type {string} */ text, /** @type {number} */ y, /** @type {number} */ alpha) => {
@@ -362,10 +368,15 @@ export class Arrangement {
     pen.font = `600 12px ${look.font}`;
     const text = shortened(pen, name, room);
     if (!text) return 0;
-    line(text, top + 12, 1);
+    if (drop) {
+      pen.globalAlpha = 0.22;
+      pen.fillStyle = look.inkText;
+      pen.fillRect(Math.round(x), top + 4, 1, drop);
+    }
+    line(text, top + drop + 12, 1);
     pen.font = `400 11px ${look.font}`;
     const number = thousands(count);
-    if (pen.measureText(number).width <= room) line(number, top + 26, 0.62);
+    if (pen.measureText(number).width <= room) line(number, top + drop + 26, 0.62);
     return 1;
   }
 }

@@ -335,10 +335,9 @@ export class Legend {
     if (!column || column !== map.column) return;
     const counts = map.filters.countedFor(column.field);
     const parts = counts && tally(column, counts);
-    const totals = new Map(this.entries.map(({ code, count }) => [code, count]));
     for (const button of this.rows.querySelectorAll('[data-code]')) {
       const code = Number(button.getAttribute('data-code'));
-      const total = thousands(totals.get(code) ?? 0);
+      const total = thousands((code < 0 ? column.none : column.legend[code])?.count ?? 0);
       const part = parts && thousands(parts[code < 0 ? column.legend.length : code]);
       const number = /** @type {HTMLElement} */ (button.lastChild);
       number.replaceChildren(...(part === null ? [total] : [element('b', {}, part), ` / ${total}`]));
@@ -353,13 +352,13 @@ export class Legend {
 /**
  * Count the items of each value, none last.
  * @param {Column} column
- * @param {(index: number) => boolean} counts
+ * @param {Uint8Array} counts 1 = counts
  */
 function tally({ codes, coding, legend, empty, values }, counts) {
   const found = new Uint32Array(legend.length + 1);
   const last = legend.length;
   for (let i = 0; i < codes.length; i++) {
-    if (!counts(i)) continue;
+    if (!counts[i]) continue;
     const code = codes[i];
     if (coding !== 'bits') found[code === empty || values ? (code === empty ? last : 0) : code]++;
     else if (!code) found[last]++;
@@ -595,7 +594,7 @@ class RangeFilter {
 
   /**
    * Show which part of each bar counts.
-   * @param {((index: number) => boolean) | null} counts
+   * @param {Uint8Array | null} counts 1 = counts
    */
   fillBars(counts) {
     const { column, bars } = this;
@@ -606,7 +605,7 @@ class RangeFilter {
     if (counts) {
       for (let i = 0; i < column.values.length; i++) {
         const value = column.values[i];
-        if (value === value && counts(i)) found[Math.max(0, Math.min(bins.length - 1, Math.floor((value - min) * scale)))]++;
+        if (counts[i] && value === value) found[Math.min(bins.length - 1, ((value - min) * scale) | 0)]++;
       }
     }
     [...bars.children].forEach((bar, k) => {

@@ -388,7 +388,7 @@ export class CurationMap extends Selector {
   /** What stands on the map, in pixels: names keep clear of it. @returns {import('./names.js').Box[]} */
   get obstacles() {
     const { tools, status } = this.chrome;
-    return [tools, status, this.legend.root, this.filters.root, this.arrangement.root]
+    return [tools, status, this.legend.root, this.filters.root, this.arrangement.root, this.minimap.root]
       .filter(({ offsetWidth }) => offsetWidth)
       .map((part) => [
         part.offsetLeft, part.offsetTop, part.offsetLeft + part.offsetWidth, part.offsetTop + part.offsetHeight,

@@ -63,7 +63,8 @@ const shownTogether = new Map();
 async function renderInNotebook({ model, el }) {
   /** @type {MapData} */
   const first = model.get('data');
-  el.dataset.lmSuppressShortcuts = 'true'; // JupyterLab's keys: B would insert a cell below
+  const ended = new AbortController();
+  letKeysThrough(el, ended.signal);
   const map = new CurationMap(el, { key: first.key });
   const together = shownTogether.get(first.key) ?? new Set();
   shownTogether.set(first.key, together.add(map));
@@ -82,6 +83,7 @@ async function renderInNotebook({ model, el }) {
   model.on('msg:custom', ({ color_by: field, trouble }) => {
     if (field) map.setColor(field);
     if (trouble) map.fail(new MapError(trouble), null);
+    else if (trouble === '') map.settled();
   });
   const theme = new MutationObserver(() => map.restyle());
   theme.observe(document.body, { attributeFilter: ['data-jp-theme-name', 'data-jp-theme-light', 'class'] });
@@ -91,10 +93,23 @@ async function renderInNotebook({ model, el }) {
   show(newer ? { ...data, command: held } : data);
   model.on('change:data', () => show(model.get('data')));
   return () => {
+    ended.abort();
     theme.disconnect();
     together.delete(map);
     map.destroy();
   };
+}
+
+/**
+ * The map's keys are not JupyterLab's, where B inserts a cell below; Ctrl+S still saves.
+ * JupyterLab listens at the document, so this must come before it.
+ * @param {HTMLElement} el
+ * @param {AbortSignal} signal
+ */
+function letKeysThrough(el, signal) {
+  const mark = (/** @type {KeyboardEvent} */ { ctrlKey, metaKey }) =>
+    el.toggleAttribute('data-lm-suppress-shortcuts', !ctrlKey && !metaKey);
+  window.addEventListener('keydown', mark, { capture: true, signal });
 }
 
 /**

@@ -103,7 +103,8 @@ export class Minimap {
   /** @param {PointerEvent} event @returns {[number, number]} world */
   worldAt(event) {
     const box = this.land.getBoundingClientRect();
-    return [(event.clientX - box.left) / this.ratio, this.tall - (event.clientY - box.top) / this.ratio];
+    const [px, py] = [event.clientX - box.left - this.land.clientLeft, event.clientY - box.top - this.land.clientTop];
+    return [px / this.ratio, this.tall - py / this.ratio];
   }
 
   /** @param {PointerEvent} event */

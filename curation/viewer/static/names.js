@@ -7,7 +7,8 @@
  */
 /** @typedef {[number, number, number, number]} Box pixels: left, top, right, bottom */
 /** @typedef {{ink: string, paper: string, font: string}} Ink */
-/** @typedef {{anchor: Anchor, alpha: number, stands: boolean}} Written a name, and how far it has appeared */
+/** @typedef {{anchor: Anchor, alpha: number, stands: boolean, since: number, from: number}} Written a name,
+ *   how far it has appeared, and since when, from where, it comes or goes */
 
 const SAMPLE = 65536; // a prefix of the wire order is an even sample; medians need no more
 const GAP = 5; // pixels between two names
@@ -62,7 +63,6 @@ export class Lettering {
     this.widths = new Map();
     this.font = '';
     this.measured = 0;
-    this.last = 0;
     /** Whether another frame is needed: something fades, or was not measured yet. */
     this.unfinished = false;
   }
@@ -82,8 +82,7 @@ export class Lettering {
     this.measured = 0;
     this.unfinished = false;
     const standing = this.fit(pen, anchors, camera, obstacles);
-    this.fade(standing, still ? FADE : Math.min(now - this.last, FADE / 3));
-    this.last = now;
+    this.fade(standing, now, still ? 0 : FADE);
     pen.textAlign = 'center';
     pen.textBaseline = 'middle';
     pen.lineJoin = 'round';
@@ -171,16 +170,20 @@ export class Lettering {
   /**
    * Let names appear and disappear.
    * @param {Map<string, Anchor>} standing
-   * @param {number} passed ms
+   * @param {number} now ms
+   * @param {number} lasts ms
    */
-  fade(standing, passed) {
+  fade(standing, now, lasts) {
     for (const [name, anchor] of standing) {
-      const one = this.written.get(name) ?? { anchor, alpha: 0, stands: true };
-      this.written.set(name, Object.assign(one, { anchor, stands: true }));
+      const one = this.written.get(name);
+      if (one) one.anchor = anchor;
+      else this.written.set(name, { anchor, alpha: 0, stands: true, since: now, from: 0 });
     }
     for (const [name, one] of this.written) {
-      one.stands = standing.has(name);
-      one.alpha = Math.max(0, Math.min(1, one.alpha + (one.stands ? passed : -passed) / FADE));
+      const stands = standing.has(name);
+      if (stands !== one.stands) Object.assign(one, { stands, since: now, from: one.alpha });
+      const part = lasts ? (now - one.since) / lasts : 1;
+      one.alpha = Math.max(0, Math.min(1, one.from + (stands ? part : -part)));
       if (!one.alpha && !one.stands) this.written.delete(name);
       else if (one.alpha < 1 || !one.stands) this.unfinished = true;
     }

@@ -234,6 +234,7 @@ export class PointLayer {
       this.listed = items;
     }
     const run = () => {
+      if (from === to) return; // no items, and perhaps no buffers yet
       if (items) gl.drawElements(gl.POINTS, to - from, gl.UNSIGNED_INT, 4 * from);
       else gl.drawArrays(gl.POINTS, from, to - from);
     };

@@ -20,6 +20,7 @@ const SPRITE_FADING = 150; // ms
 const SMALLEST_CELL = 10; // device pixels of a layout's cell from which it shows its picture
 const SHARP_FROM = 80; // device pixels from which the sharper cells are used
 const SPRITE_RAISED = 1.15; // the hovered one
+const FAINT = 0.3; // what is not selected, or filtered out
 const SPRITE_FLOATS = 10; // of one instance
 
 const SPRITE_VERTEX = `#version 300 es
@@ -48,8 +49,8 @@ void main() {
   vCell = vec4(mod(within, columns), floor(within / columns), layer, aCell.y);
   vLook = vec4(half_, aLook.yz, aCell.z);
   vGrey = aCell.w;
-  // a third of a level nearer than exact: photographs that small want to be crisp
-  vLod = clamp(log2(1024. / columns / (2. * half_)) - .35, 0., aCell.y > 0. ? 1. : 3.);
+  // one level and not two mixed: crisper, and half the work
+  vLod = clamp(floor(log2(1024. / columns / (2. * half_)) + .2), 0., aCell.y > 0. ? 1. : 3.);
 }`;
 
 const SPRITE_FRAGMENT = `#version 300 es
@@ -63,25 +64,33 @@ uniform sampler2DArray uSmall, uSharp;
 uniform float uDpr, uLine, uRound, uShade;
 uniform vec3 uInk, uPaper;
 out vec4 color;
-void main() {
-  vec2 out_ = abs(vAt) - vLook.x + uRound;
-  float away = length(max(out_, 0.)) + min(max(out_.x, out_.y), 0.) - uRound; // pixels outside
-  float inside = clamp(.5 - away, 0., 1.);
-  float shade = uShade > 0. ? clamp(1. - away / uShade, 0., 1.) : 0.;
-  bool chosen = vLook.w > 0.;
-  float ring = chosen ? 3. * uDpr : 0.;
-  float line = uLine + (chosen ? 2. * uDpr : 0.);
+vec3 seen(float line) {
+  vec3 waits = mix(uPaper, mix(uInk, vColor, .55), .22);
+  if (vLook.z <= 0.) return waits;
   vec2 at = vec2(vAt.x, -vAt.y) / max(1., vLook.x - line) * .5 + .5;
   float columns = vCell.w > 0. ? 8. : 16.;
-  float inset = .5 * exp2(ceil(vLod)) * columns / 1024.;
+  float inset = .5 * exp2(vLod) * columns / 1024.; // half a pixel: nothing of the neighbour's
   vec3 place = vec3((vCell.xy + clamp(at, inset, 1. - inset)) / columns, vCell.z);
-  vec3 waits = mix(uPaper, mix(uInk, vColor, .55), .22);
-  vec3 seen = waits;
-  if (vLook.z > 0.) seen = mix(waits, vCell.w > 0. ? textureLod(uSharp, place, vLod).rgb : textureLod(uSmall, place, vLod).rgb, vLook.z);
-  vec3 edge = mix(vColor, uInk, chosen ? clamp(away + ring + .5, 0., 1.) * .88 : 0.);
-  seen = mix(seen, edge, clamp(away + line + .5, 0., 1.));
-  seen = mix(seen, vec3(.35 + .4 * dot(seen, vec3(.3, .59, .11))), vGrey);
-  color = vec4(seen * inside, inside + (1. - inside) * shade * shade * .26) * vLook.y;
+  vec3 picture = vCell.w > 0. ? textureLod(uSharp, place, vLod).rgb : textureLod(uSmall, place, vLod).rgb;
+  return mix(waits, picture, vLook.z);
+}
+void main() {
+  bool chosen = vLook.w > 0.;
+  float line = uLine + (chosen ? 2. * uDpr : 0.);
+  vec3 paint = seen(line);
+  float alpha = 1.;
+  vec2 reach = abs(vAt) - vLook.x;
+  if (max(reach.x, reach.y) > -line - uRound) { // all but the inside, which is most of it
+    vec2 corner = reach + uRound;
+    float away = length(max(corner, 0.)) + min(max(corner.x, corner.y), 0.) - uRound; // pixels outside
+    float inside = clamp(.5 - away, 0., 1.);
+    float shade = uShade > 0. ? clamp(1. - away / uShade, 0., 1.) : 0.;
+    vec3 edge = mix(vColor, uInk, chosen ? clamp(away + 3. * uDpr + .5, 0., 1.) * .88 : 0.);
+    paint = mix(paint, edge, clamp(away + line + .5, 0., 1.)) * inside;
+    alpha = inside + (1. - inside) * shade * shade * .26;
+  }
+  if (vGrey > 0.) paint = vec3(.35 * alpha + .4 * dot(paint, vec3(.3, .59, .11)));
+  color = vec4(paint, alpha) * vLook.y;
 }`;
 
 /** The squares on the graphics card: one draw of instances, coloured by the points' palette. */
@@ -216,8 +225,8 @@ export class Thumbnails {
       Object.assign(this, { key, state: map.state, places: map.places, chosenAt: now });
       this.choose();
     }
-    const more = this.pictures?.upload();
-    const fading = this.fade(map.still.matches ? Infinity : Math.min(50, now - this.seenAt));
+    const more = this.pictures?.upload(map.moving ? 'moving' : 'still');
+    const fading = this.fade(map.still.matches ? Infinity : Math.min(34, now - this.seenAt));
     this.seenAt = now;
     this.draw();
     if (more || fading) map.touch();
@@ -344,16 +353,17 @@ export class Thumbnails {
   /** Ask for the pictures: of those in view the nearest to its middle first, then those around it. */
   order() {
     const { places, camera, dpr = 1 } = this.map;
-    const { x, y, scale, width, height } = camera;
+    const { x, y, scale } = camera;
     const { side } = this;
+    const [x0, y0, x1, y1] = this.map.viewBox((side * SPRITE_RAISED) / 2);
     /** @type {Map<number, number>} */
     const away = new Map();
     const seen = new Set();
     for (const i of this.chosen) {
-      const [dx, dy] = [Math.abs(places.x[i] - x) * scale, Math.abs(places.y[i] - y) * scale];
-      const inside = dx < (width + side) / 2 && dy < (height + side) / 2;
+      const [px, py] = [places.x[i], places.y[i]];
+      const inside = px >= x0 && px <= x1 && py >= y0 && py <= y1;
       if (inside) seen.add(i);
-      away.set(i, dx * dx + dy * dy + (inside ? 0 : 1e9));
+      away.set(i, ((px - x) ** 2 + (py - y) ** 2) * scale ** 2 + (inside ? 0 : 1e9));
     }
     const near = this.chosen.slice().sort((a, b) => (away.get(a) ?? 0) - (away.get(b) ?? 0));
     this.pictures?.want(near, side * dpr > SHARP_FROM ? near.filter((i) => seen.has(i)) : []);
@@ -418,8 +428,7 @@ export class Thumbnails {
   /** The thumbnails on the screen, in the order in which they are drawn: the hovered last. */
   inView() {
     const { map } = this;
-    const reach = this.side * SPRITE_RAISED;
-    const [x0, y0, x1, y1] = map.viewBox(reach);
+    const [x0, y0, x1, y1] = map.viewBox((this.side * SPRITE_RAISED) / 2);
     const seen = [...this.sprites.values()].filter(({ x, y }) => x >= x0 && x <= x1 && y >= y0 && y <= y1);
     const rank = (/** @type {Sprite} */ s) => (s.item === map.hovered ? 2 : +s.stays);
     return seen.sort((a, b) => rank(a) - rank(b));
@@ -430,21 +439,26 @@ export class Thumbnails {
     const { map, pictures, presence } = this;
     const { column, pick, selectedCount, hovered } = map;
     const values = new Float32Array(seen.length * SPRITE_FLOATS);
-    seen.forEach((sprite, k) => {
-      const { item } = sprite;
+    let at = 0;
+    for (const { item, x, y, alpha, picture } of seen) {
       const state = map.state?.[item] ?? 0;
       const code = column?.code(item) ?? -1;
       const filtered = (state & FILTERED) > 0;
       const selected = (state & SELECTED) > 0;
       const front = !filtered && (pick !== null ? code === pick : selected);
-      const fade = filtered ? 0.3 : pick === null && !selectedCount ? 1 : front ? 1 : 0.3;
-      const alpha = sprite.alpha * fade * (state & MUTED ? 0.45 : 1) * (front || map.cell ? 1 : presence);
+      const fade = front ? 1 : filtered || pick !== null || selectedCount ? FAINT : 1;
       const sharp = pictures?.sharp.slots.get(item);
-      const slot = sharp ?? pictures?.small.slots.get(item) ?? 0;
-      const grown = item === hovered ? SPRITE_RAISED : 1;
-      values.set([sprite.x, sprite.y, grown, alpha, sprite.picture, code + 1], k * SPRITE_FLOATS);
-      values.set([slot, sharp === undefined ? 0 : 1, selected ? 1 : 0, filtered ? 1 : 0], k * SPRITE_FLOATS + 6);
-    });
+      values[at++] = x;
+      values[at++] = y;
+      values[at++] = item === hovered ? SPRITE_RAISED : 1;
+      values[at++] = alpha * fade * (state & MUTED ? 0.45 : 1) * (front || map.cell ? 1 : presence);
+      values[at++] = picture;
+      values[at++] = code + 1;
+      values[at++] = sharp ?? pictures?.small.slots.get(item) ?? 0;
+      values[at++] = sharp === undefined ? 0 : 1;
+      values[at++] = +selected;
+      values[at++] = +filtered;
+    }
     return values;
   }
 
