@@ -46,8 +46,12 @@ WATCH = """
     }
   };
   for (const Kind of [WebGLRenderingContext, WebGL2RenderingContext]) {
-    for (const [name, at] of [['drawArrays', 2], ['drawElements', 1]]) {
+    for (const [name, at] of [
+      ['drawArrays', 2], ['drawElements', 1],
+      ['drawArraysInstanced', 2], ['drawElementsInstanced', 1],
+    ]) {
       const draw = Kind.prototype[name];
+      if (!draw) continue;
       Kind.prototype[name] = function (...words) {
         if (words[0] === this.POINTS) bench.dots += words[at];
         bench.draws++;

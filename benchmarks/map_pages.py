@@ -111,6 +111,11 @@ class Ours:
         page.keyboard.press({LASSO: "l", PAN: "p"}[tool])
         page.locator(f"{self.root}[data-tool='{tool}']").wait_for()
 
+    def clear(self, page: Page) -> None:
+        """Select nothing."""
+        page.locator(self.root).focus()
+        page.keyboard.press("Escape")
+
     def points_bytes(self, page: Page) -> int:
         """Return how many bytes of points came over the wire."""
         return int(page.evaluate(_TRANSFERRED, "/points/"))
@@ -167,6 +172,11 @@ class Plotly:
         title = {LASSO: "Lasso Select", PAN: "Pan"}[tool]
         page.locator(self.root).hover()
         page.locator(f"{self.root} .modebar-btn[data-title='{title}']").click()
+
+    def clear(self, page: Page) -> None:
+        """Select nothing: a double click does."""
+        left, top, _, _ = self.box(page)
+        page.mouse.dblclick(left + 5, top + 5)
 
     def points_bytes(self, page: Page) -> int:
         """Return the largest message that came: the figure."""

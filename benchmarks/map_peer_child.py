@@ -1,6 +1,6 @@
-"""Starts one peer on given places; runs in the peer's own environment, so it imports none of ours.
+"""Starts one peer on given places, in the peer's own environment, so it imports none of ours.
 
-``python map_peer_child.py NAME N FOLDER PORT``: the folder holds ``N.npz`` (x, y, cluster, picture).
+``map_peer_child.py NAME N FOLDER PORT``: the folder holds ``N.npz`` (x, y, cluster, picture).
 """
 
 import os

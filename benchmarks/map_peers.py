@@ -17,13 +17,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from playwright.sync_api import Error, Page
+from playwright.sync_api import Error
 
 from benchmarks import scenery
 from benchmarks.browser import Browser, playwright
 from benchmarks.sources import ROOT, Absent
 
 PEERS = {"renumics-spotlight": "1.7.1", "lightly-studio": "1.2.0"}
+# 1.7.1 answers with a TypeError beside a newer fastapi, which it allows
+BESIDE = {"renumics-spotlight": ["fastapi<0.116"]}
 INSTALL_SECONDS = 600
 START_SECONDS = 300  # to read the items and answer
 DRAW_SECONDS = 180
@@ -63,6 +65,7 @@ def _installed(name: str, scratch: Path) -> str:
     pip = [str(home / "bin" / "python"), "-m", "pip", "install", "-q"]
     # the torch that is tested here: another would bring gigabytes of CUDA
     words = [f"{name}=={PEERS[name]}", f"torch=={version('torch').partition('+')[0]}"]
+    words += BESIDE.get(name, [])
     problem = ""
     for pins in (["-c", str(ROOT / "constraints.txt")], []):
         try:
@@ -115,8 +118,7 @@ def _drawn(name: str, url: str) -> dict[str, Any]:
         with playwright() as driver, Browser(driver) as browser:
             started = time.perf_counter()
             browser.page.goto(url)
-            OPENED[name](browser.page)
-            browser.page.wait_for_function("bench.draws > 0", timeout=1000 * DRAW_SECONDS)
+            note = OPENED[name](browser)
             browser.page.evaluate("bench.frame()")
             found = {
                 "first_draw_s": round(time.perf_counter() - started, 2),
@@ -124,17 +126,24 @@ def _drawn(name: str, url: str) -> dict[str, Any]:
             }
             browser.rest()
             memory = round((browser.memory() - browser.blank_memory) / 1e6, 1)
-            return {**found, "memory_mb": memory}
+            return {**found, "memory_mb": memory, "note": note}
     except (Absent, Error) as error:
         return {"note": f"no drawing: {str(error).splitlines()[0][:160]}"}
 
 
-def _spotlight(_page: Page) -> None:
-    """Its page shows the plot that its layout names."""
+def _spotlight(browser: Browser) -> str:
+    """Its page shows the plot that its layout names; no WebGL call of the page tells when."""
+    browser.page.wait_for_selector("canvas", timeout=1000 * DRAW_SECONDS)
+    browser.rest(DRAW_SECONDS)
+    return "timed until its page came to rest"
 
 
-def _lightly(page: Page) -> None:
-    page.get_by_role("button", name="Embedding").first.click(timeout=1000 * DRAW_SECONDS)
+def _lightly(browser: Browser) -> str:
+    page = browser.page
+    page.get_by_role("button", name="Dismiss").click(timeout=1000 * DRAW_SECONDS)  # a tour
+    page.get_by_text("Embed", exact=True).click()
+    page.wait_for_function("bench.draws > 0", timeout=1000 * DRAW_SECONDS)
+    return "it lays the items out anew"
 
 
 OPENED = {"renumics-spotlight": _spotlight, "lightly-studio": _lightly}

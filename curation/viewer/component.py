@@ -234,8 +234,8 @@ def follow_journal(
     """Mount what looks once a second for what others decided or built; it draws nothing.
 
     `url` is the route ``head`` of the dataset, `seq` and `version` the answer that this run of the
-    script knows. Where the answer differs, the script runs again, `on_news` before it; not while
-    something is half typed or pressed.
+    script knows. Where the answer differs, the script runs again, `on_news` before it; what is
+    half typed stays as it is.
     """
     data = {"url": url, "seq": seq, "version": version}
     _renderer("live")(key=key, data=data, on_news_change=on_news or _nothing)

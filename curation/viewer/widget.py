@@ -3,7 +3,7 @@
 No server: what the map would ask over HTTP comes as messages of the kernel (docs/protocol.md) and
 is answered by `curation.viewer.answers`. Threads meet here. The kernel hands messages to its main
 thread or to one of its own (ipykernel 7), answers are made by a few threads of the widget, and one
-more looks for other people's decisions. All may send: the kernel's output socket is made for it.
+more looks for other people's decisions. All may send: ipykernel queues what any thread sends.
 """
 
 import json

@@ -11,7 +11,7 @@ import urllib.request
 from map_site import MAP
 from playwright.sync_api import Page
 
-PATIENCE = 20_000  # milliseconds: the machine is shared
+PATIENCE = 60_000  # milliseconds: the machine is shared
 
 
 class App:

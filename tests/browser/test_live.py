@@ -102,25 +102,41 @@ def test_a_label_given_on_the_command_line_is_seen_in_the_browser(
     wait_for(page, "Undo category: one")
 
 
-def test_a_half_typed_label_survives_what_others_decide(
+def test_what_is_half_typed_survives_what_others_decide(
     tab: Callable[[], Page], digits: str
 ) -> None:
     page, other = tab(), Workspace(digits)
+    reason = page.get_by_label("Reason")
+    reason.click()
+    reason.press_sequentially("because")
+    other.label(other.select("cluster:0"), "a label that was not there")
+    page.wait_for_selector(f"{MAP}[data-head='1']")
+    wait_for(page, "Undo category: a label")
+    expect(reason).to_have_value("because")
     field = page.get_by_role("combobox", name="Label").first
     field.click()
     field.press_sequentially("half a wo")
-    script_runs(page)
-    with page.expect_response("**/head", timeout=PATIENCE):
-        other.label(other.select("cluster:0"), "zero")
-    for _ in range(2):  # the news is there, and waits
-        page.wait_for_event("response", lambda answer: answer.url.endswith("/head"))
+    other.label(other.select("cluster:1"), "another")
+    page.wait_for_selector(f"{MAP}[data-head='2']")
+    wait_for(page, "Undo category: another")
     expect(field).to_have_value("half a wo")
-    assert page.evaluate("window.runs") == 0
+    expect(field).to_be_focused()
     field.press_sequentially("rd")
     field.press("Enter")
     expect(field).to_have_value("half a word")
-    page.wait_for_selector(f"{MAP}[data-head='1']")
-    expect(field).to_have_value("half a word")
+
+
+def test_nothing_moves_while_the_pointer_is_down(tab: Callable[[], Page], digits: str) -> None:
+    page, other = tab(), Workspace(digits)
+    script_runs(page)
+    page.mouse.move(20, 500)
+    page.mouse.down()
+    other.label(other.select("cluster:0"), "zero")
+    for _ in range(3):
+        page.wait_for_event("response", lambda answer: answer.url.endswith("/head"))
+    assert page.evaluate("window.runs") == 0
+    page.mouse.up()
+    page.wait_for_selector(f"{MAP}[data-head='1']", timeout=SECONDS * 1000)
 
 
 def test_a_newer_atlas_is_told_and_the_one_that_is_shown_stays(

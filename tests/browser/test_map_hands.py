@@ -252,7 +252,8 @@ def throw(page: Page) -> None:
         const root = document.querySelector('.atlas-map');
         const pointer = { pointerId: 1, pointerType: 'mouse', clientY: 320, bubbles: true };
         for (let k = 1; k < 8; k++) {
-          root.dispatchEvent(new PointerEvent('pointermove', { ...pointer, clientX: 420 - 14 * k }));
+          const moved = { ...pointer, clientX: 420 - 14 * k };
+          root.dispatchEvent(new PointerEvent('pointermove', moved));
           for (const end = performance.now() + 9; performance.now() < end; );
         }
         root.dispatchEvent(new PointerEvent('pointerup', { ...pointer, clientX: 322 })) }"""
@@ -348,7 +349,7 @@ def test_the_overview_folds_by_keyboard_and_stays_folded_after_a_reload(page: Pa
     show_map(page, FEW)
     page.evaluate(f"{OF_MAP}.zoomBy(4)")
     page.locator(".minimap .land").wait_for(state="visible")
-    fold = page.locator(".minimap .fold")
+    fold = page.locator(".minimap .toggle")
     fold.focus()
     page.keyboard.press("Enter")
     page.locator(".minimap .land").wait_for(state="hidden")

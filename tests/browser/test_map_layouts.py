@@ -203,8 +203,9 @@ def test_a_change_of_layout_is_animated_and_ends_at_the_exact_places(open_page: 
     page.wait_for_selector(f"{MAP}[data-arranging]")
     arrived(page, "grid")
     parts = page.evaluate("window.parts")
+    begun = next(k for k, part in enumerate(parts) if part < 1)  # after a frame before the flight
     assert any(0 < part < 1 for part in parts) and state(page, "map.part") == 1
-    assert sorted(parts) == parts
+    assert sorted(parts[begun:]) == parts[begun:]
     assert np.array_equal(shown(page), in_wire_order(FEW, layouts.grid_places(FEW.xy)))
     assert state(page, "map.camera.view") == state(page, "map.wholeView()")
     for row, seen in enumerate(pixels_of(page, FEW, range(len(FEW)))):

@@ -235,7 +235,7 @@ def test_a_context_that_does_not_come_back_is_taken_anew_by_a_button(page: Page)
 
 def test_a_window_moved_to_a_finer_screen_is_drawn_with_its_pixels(page: Page) -> None:
     show_map(page, FEW)
-    size = "(({ width, clientWidth }) => [width, clientWidth])(document.querySelector('canvas.points'))"
+    size = "(one => [one.width, one.clientWidth])(document.querySelector('canvas.points'))"
     wide, room = page.evaluate(size)
     assert wide == room
     cdp = page.context.new_cdp_session(page)

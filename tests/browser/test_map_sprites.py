@@ -168,7 +168,9 @@ def test_the_border_says_the_colour_and_the_selected_one_has_a_ring(page: Page) 
     closer(page, FEW)
     one, other = sprites(page)[:2]
     edge = [(s["x"] - s["side"] / 2 + 1, s["y"]) for s in (one, other)]
-    codes = page.evaluate(f"items => items.map((i) => {THE_MAP}.column.code(i))", [one["item"], other["item"]])
+    codes = page.evaluate(
+        f"items => items.map((i) => {THE_MAP}.column.code(i))", [one["item"], other["item"]]
+    )
     paint = page.evaluate(f"codes => codes.map((c) => {THE_MAP}.layer.colors[c + 1])", codes)
     for seen, text in zip(colours(page, edge), paint, strict=True):
         assert near(seen, [int(text[k : k + 2], 16) for k in (1, 3, 5)], 24)
@@ -274,7 +276,9 @@ def test_sheets_are_asked_nearest_first_and_three_at_a_time(page: Page, site: Si
     show_map(page, GRID)
     page.evaluate(f"{THE_MAP}.cell = {STEP}")
     go(page, 32768, 32768, 16 / STEP)
-    page.wait_for_function(f"{THE_MAP}.thumbnails.pictures?.flights.size === 3 && !{THE_MAP}.moving")
+    page.wait_for_function(
+        f"{THE_MAP}.thumbnails.pictures?.flights.size === 3 && !{THE_MAP}.moving"
+    )
     page.wait_for_function(f"!{THE_MAP}.frame")
     xs, ys = (np.array(page.evaluate(f"[...{THE_MAP}.places.{axis}]")) for axis in "xy")
     away = [np.hypot(xs[items] - 32768, ys[items] - 32768) for _, items in site.sheets]
@@ -294,7 +298,9 @@ def test_what_has_left_the_view_is_called_back_and_the_new_view_is_asked_at_once
     show_map(page, GRID)
     page.evaluate(f"{THE_MAP}.cell = {STEP}")
     go(page, 12000, 12000, 30 / STEP)
-    page.wait_for_function(f"{THE_MAP}.thumbnails.pictures?.flights.size === 3 && !{THE_MAP}.moving")
+    page.wait_for_function(
+        f"{THE_MAP}.thumbnails.pictures?.flights.size === 3 && !{THE_MAP}.moving"
+    )
     old = {item for _, items in site.sheets for item in items}
     go(page, 52000, 52000, 30 / STEP)
     page.wait_for_function(
@@ -385,7 +391,9 @@ def test_they_fade_in_unless_less_motion_is_wanted(
     assert alphas
     assert all(alpha == 1 if least else alpha < 1 for alpha in alphas)
     settle(page)
-    page.wait_for_function(f"[...{THE_MAP}.thumbnails.sprites.values()].every((one) => one.alpha === 1)")
+    page.wait_for_function(
+        f"[...{THE_MAP}.thumbnails.sprites.values()].every((one) => one.alpha === 1)"
+    )
 
 
 def test_the_hovered_one_is_raised_and_its_card_shown(page: Page) -> None:

@@ -1,5 +1,6 @@
 """The command line in this process, through the function that the script `curate` calls."""
 
+import dataclasses
 import hashlib
 import json
 import sqlite3
@@ -13,6 +14,9 @@ from typing import Any
 import pytest
 
 from curation.cli import main
+from curation.workspace import Workspace
+from embeddings import dataset as datasets
+from embeddings.schema import Atlas
 
 
 @dataclass(frozen=True)
@@ -71,3 +75,17 @@ def contents(folder: Path) -> dict[str, str]:
             said = path.read_bytes() if path.is_file() else b""
         found[path.relative_to(folder).as_posix()] = hashlib.sha256(said).hexdigest()
     return found
+
+
+@pytest.fixture
+def made_anew() -> Callable[[Workspace], Atlas]:
+    """Return what leaves another, newer atlas of the same items, as a second build does."""
+
+    def make(workspace: Workspace) -> Atlas:
+        atlas = workspace.atlas()
+        version = hashlib.sha256(atlas.version.encode()).hexdigest()[:16]
+        turned = dataclasses.replace(atlas, version=version, xy=atlas.xy[:, ::-1].copy())
+        workspace.store.save_atlas(turned, datasets.now())
+        return turned
+
+    return make

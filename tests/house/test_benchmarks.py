@@ -1,6 +1,7 @@
 """The benchmark runner: what it is called with, and what it prints."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -30,22 +31,37 @@ def test_an_unknown_benchmark_is_refused_with_the_known_ones(script):
 
 
 def test_json_prints_exactly_one_object_and_a_limited_run_is_not_saved(run, root, script):
-    saved = root / "benchmarks" / "results" / "map.json"
+    saved = root / "benchmarks" / "results" / "journal.json"
     before = saved.stat() if saved.exists() else None
-    found = json.loads(run([sys.executable, script, "--only", "map", "--limit", "500", "--json"]))
-    assert (found["benchmark"], found["limit"]) == ("map", 500)
-    assert [case["items"] for case in found["cases"]] == [500]
+    words = [sys.executable, script, "--only", "journal", "--limit", "500", "--json"]
+    found = json.loads(run(words))
+    assert (found["benchmark"], found["limit"]) == ("journal", 500)
     assert found["machine"]["cores"] >= 1
     assert len(found["machine"]["load_average_before"]) == 3
     assert (saved.stat() if saved.exists() else None) == before
 
 
-def test_without_json_there_is_a_table(run, script):
-    told = run([sys.executable, script, "--only", "map", "--limit", "500"])
-    head, columns, *rows = told.strip().splitlines()
+def test_without_a_browser_the_map_measures_the_servers_side_and_says_so(run, script, tmp_path):
+    (tmp_path / "git").symlink_to(shutil.which("git"))  # which says what was measured
+    words = [sys.executable, script, "--only", "map", "--limit", "500"]
+    told = run(words, env={"PATH": str(tmp_path)})
+    head, columns, *rows = told.strip().split("\n")
     assert head.startswith("map: ")
     assert columns.split()[0] == "items"
-    assert [row.split()[0] for row in rows] == ["500"]
+    assert rows[0].split()[0] == "500"
+    assert "chromium is not installed" in rows[-1]
+
+
+@pytest.mark.browser
+def test_the_map_is_measured_in_a_browser_beside_plotly(run, script):
+    words = [sys.executable, script, "--only", "map", "--limit", "500", "--json"]
+    cases = {case["who"]: case for case in json.loads(run(words, timeout=600))["browser"]}
+    for who in ("curation-atlas", "st.plotly_chart"):
+        assert "no_answer" not in cases[who]
+        assert 25 <= cases[who]["lasso_selected"] <= 100  # a tenth of 500, as near as a circle can
+        assert cases[who]["label_ms"] > 0 and cases[who]["memory_mb"] > 0
+    assert cases["curation-atlas"]["revisit_points_bytes"] == 0
+    assert cases["curation-atlas"]["lasso_bytes"] < cases["st.plotly_chart"]["lasso_bytes"]
 
 
 def test_absent_data_is_said_and_the_run_goes_on(run, script, tmp_path):

@@ -90,6 +90,7 @@ export class Card {
     this.item = -1;
     this.root.hidden = true;
     delete this.root.dataset.item;
+    delete this.root.dataset.told;
   }
 
   /** Show the card of an item, or none. @param {number} item wire index, -1 = none */
@@ -205,7 +206,7 @@ export class Card {
     }
     const [px, py] = map.pointer ?? [x, y];
     const [w, h] = [root.offsetWidth, root.offsetHeight];
-    const half = map.pointSize / 2;
+    const half = Math.max(map.pointSize, map.thumbnails.sizeOf(item)) / 2;
     // The box that stays free: the item and the pointer.
     const free = { left: Math.min(x - half, px), right: Math.max(x + half, px), top: Math.min(y - half, py), bottom: Math.max(y + half, py) };
     const within = (/** @type {number} */ at, /** @type {number} */ size, /** @type {number} */ all) =>

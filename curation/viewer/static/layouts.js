@@ -17,6 +17,7 @@ const MORPH = 600; // ms from one layout to another
 const KEPT_LAYOUTS = 4; // 4 MB each at 1,000,000 items
 const CAPTION_ROOM = 34; // pixels below the columns
 const CAPTION_DROP = 30; // pixels by which every other caption stands lower where they are crowded
+const NARROW_MAP = 480; // pixels under which the control stands below: the legend is above
 const CAPTIONS_FEW = 6; // that fit into one line on any screen
 const CAPTION_LEAST = 30; // pixels; narrower columns are named in part
 const CAPTION_MOST = 76; // pixels for which columns are skipped; wider names are cut
@@ -219,6 +220,7 @@ export class Arrangement {
     map.land();
     const from = map.part < 1 && this.from ? midway(this.from, map.places, map.part) : map.places;
     const [view, seamless] = [map.camera.view, layout === this.orbit.layout && this.shown === this.home];
+    const wasCells = this.shown.cell > 0;
     this.settle(layout);
     if (seamless) {
       map.camera.view = this.orbit.sameView(view);
@@ -230,20 +232,24 @@ export class Arrangement {
     if (map.still.matches || !map.layer) {
       map.camera.view = to;
       map.drawNow();
-    } else this.morph(from, view, to);
+    } else this.morph(from, view, to, wasCells);
   }
 
   /**
    * @param {Places} from
    * @param {import('./camera.js').View} view
    * @param {import('./camera.js').View} to
+   * @param {boolean} wasCells whether items were squares in cells before
    */
-  morph(from, view, to) {
+  morph(from, view, to, wasCells) {
     const { map } = this;
     const { layer, untouched } = map;
     const begun = performance.now();
     this.from = from;
+    const { cell } = map;
     layer?.setPlaces(map.places, from);
+    if (!wasCells) map.cell = 0; // dots fly and become squares when they are there
+    map.anchors = []; // names wait for their items
     map.root.dataset.arranging = 'true';
     const id = (this.morphing = this.turn + begun);
     const step = () => {
@@ -251,7 +257,7 @@ export class Arrangement {
       const part = layer === map.layer ? Math.min(1, (performance.now() - begun) / MORPH) : 1;
       map.part = part ** 2 * (3 - 2 * part);
       map.camera.between(view, to, part);
-      if (part === 1) this.arrive(to);
+      if (part === 1) this.arrive(to, cell);
       map.moved();
       map.untouched = untouched;
       if (part < 1) requestAnimationFrame(step);
@@ -259,13 +265,17 @@ export class Arrangement {
     step();
   }
 
-  /** @param {import('./camera.js').View} to */
-  arrive(to) {
+  /**
+   * @param {import('./camera.js').View} to
+   * @param {number} cell
+   */
+  arrive(to, cell) {
     const { map } = this;
     this.morphing = 0;
     this.from = undefined;
-    map.part = 1;
+    Object.assign(map, { part: 1, cell });
     map.camera.view = to;
+    map.reanchor();
     map.layer?.setPlaces(map.places);
     delete map.root.dataset.arranging;
   }
@@ -307,15 +317,20 @@ export class Arrangement {
     this.by.hidden = !fields.length;
   }
 
+  get narrow() {
+    return this.map.camera.width < NARROW_MAP;
+  }
+
   /** Pixels above the items: full pictures keep clear of the control. */
   get head() {
-    return this.shown.cell ? 54 : 22;
+    return this.shown.cell && !this.narrow ? 54 : 22;
   }
 
   /** Pixels that the columns' captions need. */
   get foot() {
-    const { length } = this.shown.captions;
-    return length ? CAPTION_ROOM + (length > CAPTIONS_FEW ? CAPTION_DROP : 0) : 0;
+    const { captions, cell } = this.shown;
+    const below = cell && this.narrow ? 44 : 0; // the control
+    return (captions.length && CAPTION_ROOM) + (captions.length > CAPTIONS_FEW ? CAPTION_DROP : 0) + below;
   }
 
   /** Write name and count below the columns, where they fit; below the picture while one is close. */
@@ -323,6 +338,7 @@ export class Arrangement {
     const { map } = this;
     const { pen, camera, look, root } = map;
     const { captions } = this.shown;
+    this.root.classList.toggle('below', this.narrow);
     let written = 0;
     if (captions.length && map.part === 1 && look) {
       pen.textAlign = 'center';

@@ -37,17 +37,12 @@ class Live {
     /** @type {Known | undefined} */
     this.known = undefined;
     this.told = ''; // the news that the script was woken for
-    this.pressed = false;
-    /** @type {EventTarget | null} */
-    this.typed = null; // the field that something was typed into and not yet confirmed
+    this.pressed = false; // a new drawing could move a button away from under the pointer
     /** @type {number | undefined} */
     this.timer = undefined;
     this.away = new AbortController();
     const on = { capture: true, signal: this.away.signal };
     document.addEventListener('visibilitychange', () => this.next(0), on);
-    document.addEventListener('input', ({ target }) => { this.typed = target; }, on);
-    document.addEventListener('keydown', ({ key }) => { if (key === 'Enter') this.typed = null; }, on);
-    document.addEventListener('focusout', () => { this.typed = null; this.next(SETTLE); }, on);
     document.addEventListener('pointerdown', () => { this.pressed = true; }, on);
     for (const end of ['pointerup', 'pointercancel', 'dragend']) {
       document.addEventListener(end, () => { this.pressed = false; }, on);
@@ -78,7 +73,7 @@ class Live {
     const head = await this.ask();
     if (head && this.isNews(head)) {
       await new Promise((resolve) => setTimeout(resolve, SETTLE));
-      if (this.isNews(head) && !this.busy()) {
+      if (this.isNews(head) && !this.pressed) {
         this.told = JSON.stringify(head);
         this.tell?.(head);
       }
@@ -89,7 +84,7 @@ class Live {
   /** @returns {Promise<Head | null>} null when the server does not answer */
   async ask() {
     try {
-      const signal = AbortSignal.any([this.away.signal, AbortSignal.timeout(PATIENCE)]);
+      const signal = AbortSignal.timeout(PATIENCE);
       const answer = await fetch(this.known?.url ?? '', { signal, cache: 'no-store', credentials: 'same-origin' });
       return answer.ok ? await answer.json() : null;
     } catch {
@@ -102,13 +97,5 @@ class Live {
     const { known } = this;
     if (!known || this.away.signal.aborted || this.told === JSON.stringify(head)) return false;
     return head.seq !== known.seq || head.version !== known.version;
-  }
-
-  /** Whether a new drawing would take something out of the curator's hands. */
-  busy() {
-    const field = document.activeElement;
-    const open = field?.getAttribute('aria-expanded') === 'true'; // a list to choose from
-    const typing = field === this.typed && /** @type {HTMLInputElement | null} */ (field)?.value;
-    return this.pressed || open || Boolean(typing);
   }
 }

@@ -363,7 +363,7 @@ export class CurationMap extends Selector {
   /** Where the names stand: of what colours the map, and passes the filters; of numbers, the clusters. */
   reanchor() {
     const named = this.column?.values ? this.columns.get('cluster') : this.column;
-    if (this.arrangement.foot) this.anchors = [];
+    if (this.arrangement.shown.captions.length) this.anchors = [];
     else if (named) this.anchors = anchorsOf(named, this.places.x, this.places.y, this.hidden);
     this.touch();
   }

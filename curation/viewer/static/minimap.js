@@ -19,7 +19,7 @@ export class Minimap {
     this.picture = /** @type {HTMLCanvasElement} */ (element('canvas', { 'aria-hidden': 'true' }));
     this.frame = element('div', { class: 'frame' });
     this.land = element('div', { class: 'land', title: 'Drag to move the map' }, this.picture, this.frame);
-    this.fold = element('button', { type: 'button', class: 'fold', 'aria-label': 'Overview', title: 'Overview' }, icon('minimap'));
+    this.fold = element('button', { type: 'button', class: 'toggle', 'aria-label': 'Overview', title: 'Overview' }, icon('minimap'));
     this.root = element('div', { class: 'minimap', role: 'group', 'aria-label': 'Overview', hidden: '' }, this.land, this.fold);
     this.fold.addEventListener('click', () => this.open(!map.memory.minimap));
     this.land.addEventListener('pointerdown', (event) => this.grab(event));
@@ -111,6 +111,7 @@ export class Minimap {
   grab(event) {
     event.preventDefault();
     this.land.setPointerCapture(event.pointerId);
+    this.map.root.focus({ preventScroll: true }); // its keys go on
     const [x, y] = this.worldAt(event);
     const [x0, y0, x1, y1] = this.map.viewBox();
     this.held = [0, 0];

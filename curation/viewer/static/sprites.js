@@ -17,6 +17,7 @@ const SPRITES_APART = 4; // pixels between two thumbnails
 const AROUND_VIEW = 0.25; // of the view's longer side that is chosen and fetched beyond its edges
 const RECHOOSE = 120; // ms between two choices while the map moves
 const SPRITE_FADING = 150; // ms
+const FIRST_STEP = 16; // ms of it in the first frame
 const SMALLEST_CELL = 10; // device pixels of a layout's cell from which it shows its picture
 const SHARP_FROM = 80; // device pixels from which the sharper cells are used
 const SPRITE_RAISED = 1.15; // the hovered one
@@ -197,6 +198,7 @@ export class Thumbnails {
     this.presence = 1;
     this.chosenAt = 0;
     this.seenAt = 0;
+    this.fading = false;
     this.key = '';
     this.spacing = 0;
     this.version = '';
@@ -208,7 +210,9 @@ export class Thumbnails {
     this.layer = null;
     /** @type {import('./points.js').Places | null} */
     this.places = null;
-    /** @type {Uint8Array | null} */
+    /** @type {import('./lasso.js').GridIndex | null} */
+    this.index = null;
+    /** @type {Uint8Array | null | undefined} */
     this.state = null;
   }
 
@@ -220,16 +224,21 @@ export class Thumbnails {
     this.follow();
     const key = [map.camera.x, map.camera.y, map.camera.scale, map.camera.width, map.camera.height,
       map.memory.thumbnails, map.cell, map.part < 1].join(' ');
-    const stale = key !== this.key || this.state !== map.state || this.places !== map.places;
+    // A turned orbit keeps its places and drops their index.
+    const moved = this.places !== map.places || this.index !== map.index;
+    const stale = moved || key !== this.key || this.state !== map.state;
     if (stale && (!map.moving || now - this.chosenAt >= RECHOOSE)) {
       Object.assign(this, { key, state: map.state, places: map.places, chosenAt: now });
       this.choose();
+      this.index = map.index;
     }
     const more = this.pictures?.upload(map.moving ? 'moving' : 'still');
-    const fading = this.fade(map.still.matches ? Infinity : Math.min(34, now - this.seenAt));
+    // The frame before may be long ago, where nothing was on its way.
+    const passed = this.fading ? now - this.seenAt : FIRST_STEP;
+    this.fading = this.fade(map.still.matches ? Infinity : passed);
     this.seenAt = now;
     this.draw();
-    if (more || fading) map.touch();
+    if (more || this.fading) map.touch();
   }
 
   /** Have everything that belongs to the present context and atlas; false where nothing is wanted yet. */
@@ -467,6 +476,11 @@ export class Thumbnails {
   /** Whether an item shows its thumbnail now. @param {number} item */
   shows(item) {
     return this.sprites.get(item)?.stays === true;
+  }
+
+  /** Pixels across the raised thumbnail of an item, 0 where it shows none. @param {number} item */
+  sizeOf(item) {
+    return this.shows(item) ? this.side * SPRITE_RAISED : 0;
   }
 
   /** The item whose thumbnail is at a place of the screen, or -1. @param {[number, number]} at */

@@ -468,7 +468,7 @@ export class Stage {
   get pointSize() {
     if (this.cell) return Math.max(1.5, 0.94 * this.cell * this.camera.scale);
     const base = Math.min(9.5, Math.max(1.7, 8 * (1800 / Math.max(1, this.n)) ** 0.27));
-    return base * Math.min(3, Math.max(0.8, this.camera.zoom ** 0.38));
+    return Math.min(Math.max(base, 11), base * Math.max(0.8, this.camera.zoom ** 0.38));
   }
 
   /** What the points look like now. @returns {import('./points.js').Look} */
