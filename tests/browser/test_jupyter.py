@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import secrets
 import signal
 import socket
@@ -237,6 +238,7 @@ def test_two_cells_and_a_page_that_is_loaded_again_show_one_selection(desk: Page
     cells = desk.locator(".jp-Notebook .jp-CodeCell").count()
     desk.keyboard.press("b")  # the map's own key: the notebook would insert a cell
     expect(shown).to_have_attribute("data-tool", "box")
+    expect(shown).not_to_have_class(re.compile("dark"))
     assert desk.locator(".jp-Notebook .jp-CodeCell").count() == cells
 
     expect(run(desk, 4)).to_have_text("done")  # m.select("cluster:1")
@@ -248,6 +250,12 @@ def test_two_cells_and_a_page_that_is_loaded_again_show_one_selection(desk: Page
     desk.keyboard.press("l")
     inside = lasso(desk, second, atlas, 4)
     expect(shown).to_have_attribute("data-selected", str(len(inside)))
+
+    desk.evaluate(  # what JupyterLab does for its dark theme
+        """() => { document.documentElement.style.setProperty('--jp-layout-color0', '#111');
+        document.body.dataset.jpThemeLight = 'false'; }"""
+    )
+    expect(second).to_have_class(re.compile("dark"))
 
     desk.keyboard.press("Control+s")  # the notebook's own key, while the map has the focus
     for _ in range(100):

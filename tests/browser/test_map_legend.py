@@ -1,7 +1,5 @@
 """Legend, filters, hover card and names of the map, in a real Chromium."""
 
-from collections.abc import Callable
-
 import numpy as np
 import pytest
 from map_site import (
@@ -9,7 +7,6 @@ from map_site import (
     FEW,
     MANY,
     MAP,
-    Open,
     Site,
     drag,
     even_odd,
@@ -260,11 +257,15 @@ def test_lasso_and_invert_take_exactly_what_passes(cloud: Page) -> None:
     assert rows_after(cloud, CLOUD, lambda: cloud.keyboard.press("i")) == passes - hit
 
 
-def test_a_click_on_a_grey_item_selects_nothing(page: Page) -> None:
+def test_a_grey_item_is_out_of_reach_of_the_pointer(page: Page) -> None:
     show_map(page, FEW)
-    row(page, int(FEW.cluster[41]) + 1)
-    page.mouse.click(*place_of(page, FEW, 41))
     lone = int(np.flatnonzero(FEW.cluster == FEW.cluster[41] + 1)[0])
+    reach = """at => document.querySelector('.atlas-map').atlasMap.itemAt(at)"""
+    x, y = place_of(page, FEW, 41)
+    assert page.evaluate(reach, [x - 1, y - 1]) >= 0
+    row(page, int(FEW.cluster[41]) + 1)
+    assert page.evaluate(reach, [x - 1, y - 1]) == -1
+    page.mouse.click(x, y)
     assert rows_after(page, FEW, lambda: page.mouse.click(*place_of(page, FEW, lone))) == {lone}
     assert len(page.evaluate("window.told")) == 1
 
@@ -293,6 +294,14 @@ def test_counts_say_how_many_pass_the_other_filters_or_are_selected(cloud: Page)
     recolour(cloud, "cluster")
     dogs = ((CLOUD.cluster == 4) & (KINDS == 1)).sum()
     expect(number).to_have_text(f"{dogs} / {of_four}")
+    row(cloud, 5)  # a value's own field does not take from the counts
+    expect(cloud.locator(MAP)).to_have_attribute("data-filters", "2")
+    row(cloud, 4)
+    expect(number).to_have_text(f"{dogs} / {of_four}")
+    row(cloud, 5)
+    cats = ((CLOUD.cluster == 6) & (KINDS == 1)).sum()
+    six = cloud.locator("[data-code='6'] .number")
+    expect(six).to_have_text(f"{cats} / {(CLOUD.cluster == 6).sum()}")
     told_after(cloud, lambda: take(cloud, 4))
     expect(number).to_have_text(f"{dogs} / {of_four}")
     expect(cloud.locator("[data-code='5'] .number")).to_contain_text("0 / ")
@@ -402,12 +411,19 @@ def test_what_a_card_has_told_is_not_asked_again(page: Page, site: Site) -> None
     assert sorted(kinds) == ["item", "thumb_at"]
 
 
-def test_the_card_stays_inside_the_map_and_off_the_pointer(page: Page) -> None:
+@pytest.mark.parametrize(
+    ("wide", "items"), [(900, (40, 49, 4, 94, 44)), (330, (44, 55))], ids=["wide", "narrow"]
+)
+def test_the_card_stays_inside_the_map_and_off_the_pointer(
+    page: Page, wide: int, items: tuple[int, ...]
+) -> None:
+    page.evaluate("wide => { document.querySelector('#host').style.width = `${wide}px` }", wide)
     show_map(page, FEW)
-    page.get_by_role("button", name="Legend").click()
+    if wide > 600:
+        page.get_by_role("button", name="Legend").click()
     bounds = page.locator(MAP).bounding_box()
     assert bounds is not None
-    for item in (40, 49, 4, 94, 44):
+    for item in items:
         x, y = place_of(page, FEW, item)
         hovered(page, (x, y))
         page.wait_for_function("document.querySelector('.card img').naturalWidth === 128")
@@ -474,6 +490,12 @@ def test_names_do_not_overlap_and_more_of_them_appear_further_in(sixty: Page) ->
     assert shares[-1] > 0.7
 
 
+def test_names_that_would_overlap_are_left_out(page: Page) -> None:
+    show_map(page, CLOUD)  # forty clusters whose middles are all near the middle
+    assert 1 < len(boxes(page)) < 20
+    assert apart(boxes(page))
+
+
 def test_names_keep_clear_of_the_tools_and_the_legend(sixty: Page) -> None:
     sixty.evaluate("document.querySelector('.atlas-map').atlasMap.drawNow()")
     obstacles = sixty.evaluate("document.querySelector('.atlas-map').atlasMap.obstacles")
@@ -512,20 +534,26 @@ def test_names_are_of_what_passes_and_numbers_leave_the_clusters_theirs(
     assert written(sixty) == {"59"}
 
 
-def test_a_name_fades_in_and_stands_in_full(open_page: Open, site: Site) -> None:
-    page = open_page(reduced_motion="no-preference")
-    site.atlases["towns"] = towns()
-    show_map(page, site.atlases["towns"])
-    alphas: Callable[[], list[float]] = lambda: page.evaluate(  # noqa: E731
-        """[...document.querySelector('.atlas-map').atlasMap.lettering.written.values()]
-        .map((one) => one.alpha)"""
+def test_a_name_fades_in_and_out(page: Page) -> None:
+    show_map(page, FEW)
+    alphas = page.evaluate(
+        """() => { const { lettering, anchors, pen, camera } = (
+          document.querySelector('.atlas-map').atlasMap);
+        const fresh = new lettering.constructor();
+        return [[0, true], [60, true], [120, true], [500, true],
+          [600, false], [660, false], [720, false]]
+          .map(([now, stands]) => {
+            const ink = { ink: '#000', paper: '#fff', font: 'sans-serif' };
+            const shown = stands ? anchors.slice(0, 1) : [];
+            const count = fresh.write(pen, shown, camera, ink, { now, still: false });
+            return [count, [...fresh.written.values()].map(({ alpha }) => alpha)] }) }"""
     )
-    page.wait_for_function("!document.querySelector('.atlas-map').atlasMap.lettering.unfinished")
-    assert alphas() and set(alphas()) == {1}
-    page.evaluate(
-        """() => { const map = document.querySelector('.atlas-map').atlasMap;
-        map.toggleNames(); map.drawNow(); map.toggleNames(); }"""
-    )
-    page.wait_for_function("document.querySelector('.atlas-map').dataset.names !== '0'")
-    page.wait_for_function("!document.querySelector('.atlas-map').atlasMap.lettering.unfinished")
-    assert set(alphas()) == {1}
+    assert alphas == [
+        [1, [0]],
+        [1, [0.5]],
+        [1, [1]],
+        [1, [1]],
+        [0, [1]],
+        [0, [0.5]],
+        [0, []],
+    ]

@@ -234,14 +234,23 @@ def test_a_context_that_does_not_come_back_is_taken_anew_by_a_button(page: Page)
 
 
 def test_a_window_moved_to_a_finer_screen_is_drawn_with_its_pixels(page: Page) -> None:
+    page.evaluate(
+        """() => { const real = window.matchMedia; window.screens = []; // Chromium without a screen
+        window.matchMedia = (query) => { // tells nobody that it has moved, so the test does
+          const found = real.call(window, query);
+          if (query.includes('resolution')) window.screens.push(found);
+          return found;
+        } }"""
+    )
     show_map(page, FEW)
     size = "(one => [one.width, one.clientWidth])(document.querySelector('canvas.points'))"
     wide, room = page.evaluate(size)
     assert wide == room
-    cdp = page.context.new_cdp_session(page)
-    metrics = {"width": 940, "height": 700, "deviceScaleFactor": 2, "mobile": False}
-    cdp.send("Emulation.setDeviceMetricsOverride", metrics)
-    page.wait_for_function("document.querySelector('canvas.points').width > 1500")
+    page.evaluate(
+        """() => { Object.defineProperty(window, 'devicePixelRatio', { value: 2 });
+        window.screens.at(-1).dispatchEvent(new Event('change')) }"""
+    )
+    assert page.evaluate("window.screens.at(-1).media") == "(resolution: 2dppx)"  # the next move
     assert page.evaluate(size) == [2 * room, room]
     assert near(pixel_of(page, FEW, 40), rgb(color(int(FEW.cluster[40]))))
 

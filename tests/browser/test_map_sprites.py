@@ -73,7 +73,8 @@ def sprites(page: Page) -> list[dict[str, Any]]:
         f"""() => {{ const map = {THE_MAP}, {{ camera, thumbnails }} = map, {{ side }} = thumbnails;
         return thumbnails.inView().filter(({{ stays }}) => stays).map(({{ item, x, y }}) => {{
           const [left, top] = camera.toScreen(x, y); return {{ item, x: left, y: top, side }} }})
-        .filter(({{ x, y }}) => x > side && y > side && x < camera.width - side && y < camera.height - side) }}"""
+        .filter(({{ x, y }}) => Math.min(x, y) > side && x < camera.width - side
+          && y < camera.height - side) }}"""
     )
 
 
@@ -161,7 +162,7 @@ def test_a_thumbnail_that_has_not_arrived_is_a_tinted_square(page: Page, site: S
     page.wait_for_function(f"!{THE_MAP}.moving && !{THE_MAP}.frame")
     waiting = half_colours(page, sprites(page))
     assert all(pixel[3] > 250 for pair in waiting for pixel in pair)
-    assert all(170 < min(upper[:3]) and upper == lower for upper, lower in waiting)
+    assert all(min(upper[:3]) > 170 and upper == lower for upper, lower in waiting)
 
 
 def test_the_border_says_the_colour_and_the_selected_one_has_a_ring(page: Page) -> None:
@@ -186,7 +187,8 @@ def test_filtered_items_are_grey_and_excluded_ones_faint(page: Page) -> None:
     plain, grey, faint = sprites(page)[:3]
     page.evaluate(
         f"""([grey, faint]) => {{ const map = {THE_MAP}; const state = new Uint8Array(map.n);
-        state[grey] = 4; state[faint] = 2; map.state = state; map.layer.setState(state); map.draw() }}""",
+        state[grey] = 4; state[faint] = 2; map.state = state; map.layer.setState(state);
+        map.draw() }}""",
         [grey["item"], faint["item"]],
     )
     settle(page)
@@ -206,7 +208,7 @@ def test_a_click_on_the_corner_of_a_thumbnail_takes_its_item(page: Page) -> None
     assert page.evaluate(f"{THE_MAP}.memory.selected[{sprite['item']}]") == 1
 
 
-# ---- staying --------------------------------------------------------------------------------------
+# ---- staying ------------------------------------------------------------------------------------
 
 
 def test_panning_keeps_every_thumbnail_that_stays_in_view(page: Page) -> None:
@@ -248,7 +250,7 @@ def test_in_a_layout_of_cells_every_item_in_view_fills_its_cell(page: Page) -> N
     page.wait_for_selector(f"{MAP}[data-sprites-wanted='0']")
 
 
-# ---- what is asked --------------------------------------------------------------------------------
+# ---- what is asked ------------------------------------------------------------------------------
 
 
 def test_the_cache_is_bounded_however_far_one_wanders(page: Page, site: Site) -> None:
@@ -335,7 +337,7 @@ def test_what_fails_is_asked_once_more_later_and_then_left_grey(page: Page, site
     assert page.locator(f"{MAP}:not([data-error])").count() == 1
 
 
-# ---- switches -------------------------------------------------------------------------------------
+# ---- switches -----------------------------------------------------------------------------------
 
 
 def test_a_key_turns_them_off_and_on(page: Page, site: Site) -> None:

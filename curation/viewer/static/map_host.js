@@ -86,6 +86,8 @@ async function renderInNotebook({ model, el }) {
     else if (trouble === '') map.settled();
   });
   const theme = new MutationObserver(() => map.restyle());
+  const attached = new ResizeObserver(() => map.restyle()); // outside the page nothing has a colour
+  attached.observe(el);
   theme.observe(document.body, { attributeFilter: ['data-jp-theme-name', 'data-jp-theme-light', 'class'] });
   const held = map.memory.past.length ? null : await heldIn(map.transport);
   const data = /** @type {MapData} */ (model.get('data'));
@@ -95,6 +97,7 @@ async function renderInNotebook({ model, el }) {
   return () => {
     ended.abort();
     theme.disconnect();
+    attached.disconnect();
     together.delete(map);
     map.destroy();
   };
