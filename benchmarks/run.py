@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import importlib
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -31,6 +32,8 @@ RESULTS = ROOT / "benchmarks" / "results"
 
 
 def main(words: list[str] | None = None) -> int:
+    # an end by `timeout` or `kill` must still stop the servers and browsers that were started
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     options = _options(words)
     size = Size(options.quick, options.limit, options.full, options.peers)
     if options.only:

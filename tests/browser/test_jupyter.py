@@ -178,7 +178,8 @@ def lasso(page: Page, one: Locator, atlas: Atlas, cluster: int) -> set[str]:
 
 
 def pixel(one: Locator, item: int) -> list[int]:
-    return one.evaluate(
+    """The colour in the middle of an item, without its transparency."""
+    red, green, blue, alpha = one.evaluate(
         """(root, item) => { const map = root.atlasMap; map.drawNow();
         const { gl, camera, dpr, places } = map; const rgba = new Uint8Array(4);
         const [x, y] = camera.toScreen(places.x[item], places.y[item]);
@@ -186,6 +187,7 @@ def pixel(one: Locator, item: int) -> list[int]:
           gl.RGBA, gl.UNSIGNED_BYTE, rgba); return [...rgba]; }""",
         item,
     )
+    return [min(255, value * 255 // max(1, alpha)) for value in (red, green, blue)]
 
 
 def labelled(label: str) -> set[str]:

@@ -81,15 +81,17 @@ def test_a_label_given_in_one_tab_is_seen_in_the_other(
     mine.locator(f"{MAP} [data-code='0']").press("Shift+Enter")
     wait_for(mine, f"{count:,} selected")
     choose_label(mine, "zero")
-    script_runs(mine)
     started = time.monotonic()
     mine.get_by_role("button", name="Label").first.click()
     shown(hers, 1, started, record_property)
     wait_for(hers, "Undo category: zero")
     expect(hers.locator(f"{MAP} .atlas-legend, {MAP}").first).to_contain_text("zero")
     assert legend_counts(hers) == {"zero": count}
+    wait_for(mine, "Undo category: zero")
+    mine.wait_for_timeout(1500)  # on a busy machine one's own act may be news, once
+    script_runs(mine)
     mine.wait_for_timeout(2500)
-    assert mine.evaluate("window.runs") <= 1, "news of one's own act wakes nobody twice"
+    assert mine.evaluate("window.runs") == 0, "what is known already wakes nobody"
 
 
 def test_a_label_given_on_the_command_line_is_seen_in_the_browser(

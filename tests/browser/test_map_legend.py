@@ -412,7 +412,7 @@ def test_what_a_card_has_told_is_not_asked_again(page: Page, site: Site) -> None
 
 
 @pytest.mark.parametrize(
-    ("wide", "items"), [(900, (40, 49, 4, 94, 44)), (330, (44, 55))], ids=["wide", "narrow"]
+    ("wide", "items"), [(900, (40, 49, 4, 94, 44)), (270, (44, 55))], ids=["wide", "narrow"]
 )
 def test_the_card_stays_inside_the_map_and_off_the_pointer(
     page: Page, wide: int, items: tuple[int, ...]
