@@ -78,6 +78,7 @@ export const SELECTED = 1;
 export const MUTED = 2;
 export const FILTERED = 4;
 
+const NEEDED = 4; // slots without which there is nothing to draw: x, y, code, state
 const DENSITY_FROM = 1.2; // dots over each pixel of the picture, on average, from which it is shaded
 const DENSITY_FULL = 2.6;
 
@@ -140,6 +141,8 @@ export class PointLayer {
     this.array = gl.createVertexArray();
     this.buffers = Array.from({ length: 6 }, () => gl.createBuffer());
     this.list = gl.createBuffer();
+    /** @type {Set<number>} the slots that have values */
+    this.filled = new Set();
     /** @type {Uint32Array | null} the items that `list` holds */
     this.listed = null;
     this.share = 0; // of the points in view that have been drawn
@@ -158,6 +161,7 @@ export class PointLayer {
     gl.bindBuffer(gl.ARRAY_BUFFER, this.buffers[slot]);
     gl.bufferData(gl.ARRAY_BUFFER, values, slot < 2 ? gl.STATIC_DRAW : gl.DYNAMIC_DRAW);
     gl.enableVertexAttribArray(slot);
+    this.filled.add(slot);
   }
 
   /**
@@ -234,7 +238,7 @@ export class PointLayer {
       this.listed = items;
     }
     const run = () => {
-      if (from === to) return; // no items, and perhaps no buffers yet
+      if (from === to || this.filled.size < NEEDED) return; // nothing to draw, or not all of it yet
       if (items) gl.drawElements(gl.POINTS, to - from, gl.UNSIGNED_INT, 4 * from);
       else gl.drawArrays(gl.POINTS, from, to - from);
     };
