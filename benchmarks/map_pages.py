@@ -102,8 +102,15 @@ class Ours:
         page.wait_for_selector(ready, timeout=patience)
 
     def box(self, page: Page) -> tuple[float, float, float, float]:
-        """Return where the map is: left, top, width, height in pixels."""
-        return _box(page, self.root)
+        """Return where the map is free of panels: left, top, width, height in pixels."""
+        x, y, width, height = _box(page, self.root)
+        insets = page.locator(self.root).evaluate("root => root.atlasMap.insets")
+        return (
+            x + insets["left"],
+            y + insets["top"],
+            width - insets["left"] - insets["right"],
+            height - insets["top"] - insets["bottom"],
+        )
 
     def take(self, page: Page, tool: str) -> None:
         """Choose a tool, as a curator does: by its key."""

@@ -79,16 +79,16 @@ export const MUTED = 2;
 export const FILTERED = 4;
 
 const NEEDED = 4; // slots without which there is nothing to draw: x, y, code, state
-const DENSITY_FROM = 1.2; // dots over each pixel of the picture, on average, from which it is shaded
-const DENSITY_FULL = 2.6;
+const DENSITY_FROM = 3; // dots over each pixel of the picture, on average, from which it is shaded
+const DENSITY_FULL = 4.5;
 
 /** @typedef {[number, number, number]} Rgb 0 to 1 */
 /** @typedef {{x: Uint16Array, y: Uint16Array, z?: Uint16Array}} Places */
 /**
  * @typedef {{camera: import('./camera.js').Camera, dpr: number, size: number, alpha: number,
  *   crowd: number, standOut: boolean, filtering: boolean, pick: number | null, ink: Rgb, paper: Rgb, dark: boolean,
- *   square?: boolean, part?: number}} Look
- * `crowd`: how often the points in view would cover it; `part`: how far from the places they come
+ *   square?: boolean, part?: number, coarse?: boolean}} Look
+ * `coarse`: whether a density may have half the pixels; `crowd`: how often the points in view would cover it; `part`: how far from the places they come
  * from to those they go to, 1 = arrived.
  */
 /**
@@ -219,6 +219,54 @@ export class PointLayer {
   }
 
   /**
+   * Draw the chosen points straight to the canvas: the quickest where dots are dots.
+   * @param {Look} look
+   * @param {Chosen} chosen
+   */
+  direct(look, { count, items }) {
+    const { gl } = this;
+    this.blank();
+    this.bring(items);
+    gl.blendFunc(gl.ONE, gl.ONE_MINUS_SRC_ALPHA);
+    const stands = look.standOut || look.pick !== null;
+    for (const pass of [...(look.filtering ? [2] : []), 0, ...(stands ? [1] : [])]) {
+      this.use(this.dots, look, pass);
+      this.run(items, 0, count);
+    }
+  }
+
+  /** Begin a new picture on the canvas. */
+  blank() {
+    const { gl } = this;
+    gl.bindFramebuffer(gl.FRAMEBUFFER, null);
+    gl.viewport(0, 0, gl.drawingBufferWidth, gl.drawingBufferHeight);
+    gl.clearColor(0, 0, 0, 0);
+    gl.clear(gl.COLOR_BUFFER_BIT);
+  }
+
+  /** @param {Uint32Array | null} items what a list draws */
+  bring(items) {
+    const { gl } = this;
+    gl.bindVertexArray(this.array);
+    if (!items || items === this.listed) return;
+    gl.bindBuffer(gl.ELEMENT_ARRAY_BUFFER, this.list);
+    gl.bufferData(gl.ELEMENT_ARRAY_BUFFER, items, gl.DYNAMIC_DRAW);
+    this.listed = items;
+  }
+
+  /**
+   * @param {Uint32Array | null} items
+   * @param {number} from
+   * @param {number} to
+   */
+  run(items, from, to) {
+    const { gl } = this;
+    if (from === to || this.filled.size < NEEDED) return; // nothing to draw, or not all of it yet
+    if (items) gl.drawElements(gl.POINTS, to - from, gl.UNSIGNED_INT, 4 * from);
+    else gl.drawArrays(gl.POINTS, from, to - from);
+  }
+
+  /**
    * Add points to the picture that is being made; `from` 0 begins a new one.
    * @param {Look} look
    * @param {Chosen} chosen
@@ -230,24 +278,18 @@ export class PointLayer {
     const shading = this.shading(look);
     const stands = look.standOut || look.pick !== null;
     this.share = 0;
-    for (const target of [this.below, this.behind, this.front, this.crowd]) target?.fit(gl.canvas.width, gl.canvas.height, from === 0);
-    gl.bindVertexArray(this.array);
-    if (items && items !== this.listed) {
-      gl.bindBuffer(gl.ELEMENT_ARRAY_BUFFER, this.list);
-      gl.bufferData(gl.ELEMENT_ARRAY_BUFFER, items, gl.DYNAMIC_DRAW);
-      this.listed = items;
-    }
-    const run = () => {
-      if (from === to || this.filled.size < NEEDED) return; // nothing to draw, or not all of it yet
-      if (items) gl.drawElements(gl.POINTS, to - from, gl.UNSIGNED_INT, 4 * from);
-      else gl.drawArrays(gl.POINTS, from, to - from);
-    };
+    const { width, height } = gl.canvas;
+    for (const target of [this.below, this.behind, this.front]) target.fit(width, height, from === 0);
+    const finer = look.coarse ? 2 : 1;
+    this.crowd?.fit(Math.ceil(width / finer), Math.ceil(height / finer), from === 0);
+    this.bring(items);
     if (shading && this.weights && this.crowd) {
       this.crowd.bind();
       gl.blendFunc(gl.ONE, gl.ONE);
       this.use(this.weights, look, 0);
       gl.uniform1f(this.weights.at.Weight, 1);
-      run();
+      gl.uniform1f(this.weights.at.Size, (look.size * look.dpr) / finer);
+      this.run(items, from, to);
     }
     gl.blendFunc(gl.ONE, gl.ONE_MINUS_SRC_ALPHA);
     /** @type {[boolean, Target, number][]} */
@@ -256,7 +298,7 @@ export class PointLayer {
       if (!wanted) continue;
       target.bind();
       this.use(this.dots, look, pass);
-      run();
+      this.run(items, from, to);
     }
     this.share = to / Math.max(1, total);
   }
@@ -294,10 +336,7 @@ export class PointLayer {
   show(look) {
     const { gl } = this;
     const shading = this.shading(look);
-    gl.bindFramebuffer(gl.FRAMEBUFFER, null);
-    gl.viewport(0, 0, gl.drawingBufferWidth, gl.drawingBufferHeight);
-    gl.clearColor(0, 0, 0, 0);
-    gl.clear(gl.COLOR_BUFFER_BIT);
+    this.blank();
     gl.blendFunc(gl.ONE, gl.ONE_MINUS_SRC_ALPHA);
     const fade = look.standOut || look.pick !== null ? 0.22 : 1;
     // Weights are faded already where something stands out; the curve must not lift them again.

@@ -22,6 +22,7 @@ const FAST = 22; // ms a frame: draw more
 const LEAST = 20000; // points that any device is trusted with
 const CULL_FROM = 50000; // items from which only those near the view are drawn when zoomed in
 const CULL_ZOOM = 1.7;
+const KEPT_FROM = 30000; // dots from which their picture is kept while nothing moves
 const OCCUPIED = 0.5; // of the area, roughly, is where an atlas has points
 
 /**
@@ -30,13 +31,16 @@ const OCCUPIED = 0.5; // of the area, roughly, is where an atlas has points
  * @returns {string}
  */
 function solid(text) {
-  const pen = /** @type {CanvasRenderingContext2D} */ (
-    Object.assign(document.createElement('canvas'), { width: 1, height: 1 }).getContext('2d')
-  );
+  const hex = (/** @type {Iterable<number>} */ parts) =>
+    `#${[...parts].map((v) => v.toString(16).padStart(2, '0')).join('')}`;
+  const plain = /^rgb\((\d+), (\d+), (\d+)\)$/.exec(text);
+  if (plain) return hex(plain.slice(1).map(Number));
+  // Asked of a canvas in the processor's memory: reading one back from a graphics card takes 0.2 s.
+  const canvas = Object.assign(document.createElement('canvas'), { width: 1, height: 1 });
+  const pen = /** @type {CanvasRenderingContext2D} */ (canvas.getContext('2d', { willReadFrequently: true }));
   pen.fillStyle = text;
   pen.fillRect(0, 0, 1, 1);
-  const [r, g, b] = pen.getImageData(0, 0, 1, 1).data;
-  return `#${[r, g, b].map((v) => v.toString(16).padStart(2, '0')).join('')}`;
+  return hex(pen.getImageData(0, 0, 1, 1).data.subarray(0, 3));
 }
 
 /**
@@ -85,7 +89,7 @@ export class Stage {
     this.near = null;
     /** @type {GridIndex | null} */
     this.index = null;
-    this.budget = 250000;
+    this.budget = 60000; // points a frame; grows where the device is quick
     this.moving = false;
     this.dark = false;
     this.untouched = true;
@@ -488,6 +492,7 @@ export class Stage {
       dark: this.dark,
       square: this.cell > 0,
       part: this.part,
+      coarse: this.moving,
     };
   }
 
@@ -502,13 +507,18 @@ export class Stage {
       this.drawn = 0;
     }
     const { count } = this.chosen;
-    if (!this.drawn || this.drawn < count) {
+    // A picture that is kept makes a hovering hand cheap, at the price of one more pass over the canvas.
+    const direct = !layer.shading(this.painted) && (this.moving || count < KEPT_FROM);
+    if (direct) {
+      layer.direct(this.painted, this.chosen);
+      this.drawn = count;
+    } else if (!this.drawn || this.drawn < count) {
       const step = this.moving || count < 2 * this.budget ? count : this.budget | 0;
       const to = Math.min(count, this.drawn + step);
       layer.add(this.painted, this.chosen, this.drawn, to);
       this.drawn = to;
     }
-    layer.show(this.painted);
+    if (!direct) layer.show(this.painted);
     if (this.root.dataset.drawn !== String(this.drawn)) this.root.dataset.drawn = String(this.drawn);
     this.drawLayers();
     this.drawOverlay();

@@ -91,6 +91,8 @@ export class Target {
     gl.texStorage2D(gl.TEXTURE_2D, 1, this.deep ? gl.RGBA16F : gl.RGBA8, width, height);
     gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_MIN_FILTER, gl.NEAREST);
     gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_MAG_FILTER, gl.NEAREST);
+    gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_WRAP_S, gl.CLAMP_TO_EDGE);
+    gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_WRAP_T, gl.CLAMP_TO_EDGE);
     gl.framebufferTexture2D(gl.FRAMEBUFFER, gl.COLOR_ATTACHMENT0, gl.TEXTURE_2D, this.texture, 0);
     this.made = `${width}x${height}`;
     this.fresh = true;
@@ -109,9 +111,10 @@ const COMPOSITE = `#version 300 es
 precision highp float;
 uniform sampler2D uPicture;
 uniform float uStrength, uUnit, uDark;
+uniform vec2 uScreen;
 out vec4 color;
 void main() {
-  vec4 seen = texelFetch(uPicture, ivec2(gl_FragCoord.xy), 0);
+  vec4 seen = texture(uPicture, gl_FragCoord.xy / uScreen);
   if (uUnit > 0.) {
     float heap = seen.a / uUnit; // 1 = as many as there are on average
     float strength = clamp(log(1. + 8. * heap) / log(1. + 8. * 9.), 0., 1.);
@@ -146,7 +149,11 @@ export function compositeProgram(gl) {
       gl.useProgram(program);
       gl.activeTexture(gl.TEXTURE0);
       gl.bindTexture(gl.TEXTURE_2D, target.texture);
+      // of a coarse picture the pixels are mixed, which costs software half as much again
+      const smooth = target.width < gl.drawingBufferWidth;
+      gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_MAG_FILTER, smooth ? gl.LINEAR : gl.NEAREST);
       gl.uniform1i(at.Picture, 0);
+      gl.uniform2f(at.Screen, gl.drawingBufferWidth, gl.drawingBufferHeight);
       gl.uniform1f(at.Strength, strength);
       gl.uniform1f(at.Unit, target.deep ? unit : 0);
       gl.uniform1f(at.Dark, dark ? 1 : 0);
