@@ -4,22 +4,8 @@
 /** @typedef {{program: WebGLProgram, at: Record<string, WebGLUniformLocation | null>}} Linked */
 
 /**
- * @param {WebGL2RenderingContext} gl
- * @param {number} kind
- * @param {string} source
- */
-function compiled(gl, kind, source) {
-  const shader = /** @type {WebGLShader} */ (gl.createShader(kind));
-  gl.shaderSource(shader, source);
-  gl.compileShader(shader);
-  if (!gl.getShaderParameter(shader, gl.COMPILE_STATUS) && !gl.isContextLost()) {
-    throw new Error(`shader: ${gl.getShaderInfoLog(shader)}`);
-  }
-  return shader;
-}
-
-/**
- * A program and the places of its uniforms, whose names begin with a u that is left out here.
+ * A program and the places of its uniforms, whose names begin with a u that is left out here. It is
+ * compiled beside what the page does next: nobody asks how that went before it is used.
  * @param {WebGL2RenderingContext} gl
  * @param {string} vertex
  * @param {string} fragment
@@ -27,20 +13,43 @@ function compiled(gl, kind, source) {
  */
 export function linked(gl, vertex, fragment) {
   const program = /** @type {WebGLProgram} */ (gl.createProgram());
-  gl.attachShader(program, compiled(gl, gl.VERTEX_SHADER, vertex));
-  gl.attachShader(program, compiled(gl, gl.FRAGMENT_SHADER, fragment));
+  const shaders = [[gl.VERTEX_SHADER, vertex], [gl.FRAGMENT_SHADER, fragment]].map(([kind, source]) => {
+    const shader = /** @type {WebGLShader} */ (gl.createShader(Number(kind)));
+    gl.shaderSource(shader, String(source));
+    gl.compileShader(shader);
+    gl.attachShader(program, shader);
+    return shader;
+  });
   gl.linkProgram(program);
-  if (!gl.getProgramParameter(program, gl.LINK_STATUS) && !gl.isContextLost()) {
-    throw new Error(`program: ${gl.getProgramInfoLog(program)}`);
-  }
+  /** @type {Linked['at'] | undefined} */
+  let at;
+  return {
+    program,
+    get at() {
+      at ??= uniformsOf(gl, program, shaders);
+      return at;
+    },
+  };
+}
+
+/**
+ * @param {WebGL2RenderingContext} gl
+ * @param {WebGLProgram} program
+ * @param {WebGLShader[]} shaders
+ */
+function uniformsOf(gl, program, shaders) {
   /** @type {Linked['at']} */
   const at = {};
-  const count = gl.isContextLost() ? 0 : gl.getProgramParameter(program, gl.ACTIVE_UNIFORMS);
-  for (let k = 0; k < count; k++) {
+  if (gl.isContextLost()) return at;
+  if (!gl.getProgramParameter(program, gl.LINK_STATUS)) {
+    const logs = shaders.map((shader) => gl.getShaderInfoLog(shader));
+    throw new Error(`program: ${[gl.getProgramInfoLog(program), ...logs].join(' ')}`);
+  }
+  for (let k = 0; k < gl.getProgramParameter(program, gl.ACTIVE_UNIFORMS); k++) {
     const { name } = /** @type {WebGLActiveInfo} */ (gl.getActiveUniform(program, k));
     at[name.slice(1)] = gl.getUniformLocation(program, name);
   }
-  return { program, at };
+  return at;
 }
 
 /** A picture of the canvas's size in the graphics card's memory; made when first drawn to. */
@@ -135,7 +144,7 @@ void main() {
  * @param {WebGL2RenderingContext} gl
  */
 export function compositeProgram(gl) {
-  const { program, at } = linked(gl, WHOLE, COMPOSITE);
+  const whole = linked(gl, WHOLE, COMPOSITE);
   const array = gl.createVertexArray();
   return {
     /**
@@ -146,6 +155,7 @@ export function compositeProgram(gl) {
     draw(target, { strength, unit, dark }) {
       if (target.fresh || !target.texture) return;
       gl.bindVertexArray(array);
+      const { program, at } = whole;
       gl.useProgram(program);
       gl.activeTexture(gl.TEXTURE0);
       gl.bindTexture(gl.TEXTURE_2D, target.texture);
