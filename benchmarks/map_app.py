@@ -1,6 +1,7 @@
 """The peer's page: `st.plotly_chart` with a lasso, and an empty WebGL page in the same host.
 
-Served by Streamlit, as ours is. ``?n=100000`` is the chart, ``?points=100000`` the empty page;
+Served by Streamlit, as ours is. ``?n=100000`` is the chart, ``?map=100000`` our map in its place,
+``?points=100000`` the empty page;
 ``BENCH_ATLASES`` names the folder of the atlases (benchmarks/map_browser.py writes them).
 """
 
@@ -9,6 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import streamlit as st
+
+from benchmarks.scenery import synthetic_atlas
+from curation.viewer import component
+from curation.viewer.payload import decode_selection
+from embeddings.schema import Atlas
 
 HEIGHT = 720
 ROOT = Path(os.environ.get("BENCH_ATLASES", "."))
@@ -64,6 +70,37 @@ def label(n: int, chosen: list[int]) -> None:
     st.session_state["seq"] = st.session_state.get("seq", 0) + 1
 
 
+@st.cache_resource
+def held(n: int) -> Atlas:
+    """Return the atlas whose points are served."""
+    return synthetic_atlas(n)
+
+
+def ours(n: int) -> None:
+    """Draw our map where the chart would be, and nothing else of our page."""
+    atlas = held(n)
+
+    def take() -> None:
+        rows = decode_selection(st.session_state["map"].selection, atlas).rows
+        st.session_state["chosen"] = len(rows)
+
+    left, right = st.columns([8, 5], gap="small")
+    with left:
+        component.atlas_map(
+            "map",
+            base=f"/bench/{n}",
+            version=atlas.version,
+            fields=[{"name": "cluster", "title": "cluster", "coding": "category", "seq": 0}],
+            height=HEIGHT,
+            on_selection=take,
+        )
+    count = st.session_state.get("chosen", 0)
+    with right:
+        st.markdown(f"##### {count:,} selected" if count else "##### Nothing selected")
+        st.button("Label", key="act-label")
+        st.button("Again", key="again")
+
+
 EMPTY = """
 export default ({ parentElement, data }) => {
   const canvas = document.createElement('canvas');
@@ -88,6 +125,8 @@ def main() -> None:
     query = st.query_params
     if "points" in query:
         empty(f"/bench/points/{int(query['points'])}")
+    elif "map" in query:
+        ours(int(query["map"]))
     elif "n" in query:
         chart(int(query["n"]))
 

@@ -22,6 +22,7 @@ from benchmarks.map_pages import (
     LASSO,
     PAN,
     PATIENCE,
+    Alone,
     Empty,
     Ours,
     Plotly,
@@ -35,7 +36,7 @@ from curation.viewer import payload
 from embeddings.schema import Atlas
 
 STEPS = 60  # moves of the pointer in one drag
-SHARE = 0.1  # of the items that a lasso takes: 100,000 of a million
+SHARES = {"": 0.1, "wide_": 0.3}  # of the items that a lasso takes: 100,000 of a million, and more
 LASSOS = 3
 DRAG_SECONDS = 60  # after which a drag is let go
 
@@ -98,6 +99,7 @@ def _size(driver: Playwright, plan: Plan, servers: tuple[str, str], atlas: Atlas
     points = f"/api/v1/{mine.name}/points/{atlas.version}?format={payload.FORMAT}&bench"
     pages: list[Subject | Empty] = [mine]
     pages += [Empty(servers[0], points, n, False), Empty(servers[1], "", n, True)]
+    pages.append(Alone(servers[1], "", n))
     if n <= plan.peer_up_to:
         pages.append(Plotly(servers[1], n))
     cold = {page.who: _visited(driver, page, whole=False).get("first_draw_s") for page in pages}
@@ -136,8 +138,9 @@ def _visited(driver: Playwright, subject: Subject | Empty, whole: bool = True) -
                 lambda: _rested(browser),
                 lambda: _revisited(browser, subject),
                 lambda: _panned(browser, subject),
-                lambda: _lassoed(browser.page, subject),
-                lambda: _labelled(browser.page, subject),
+                lambda: _lassoed(browser.page, subject, "wide_"),
+                lambda: _lassoed(browser.page, subject, ""),
+                lambda: {} if isinstance(subject, Alone) else _labelled(browser.page, subject),
                 lambda: {"memory_after_mb": _memory(browser)},
             ]
         for step in steps:
@@ -220,26 +223,26 @@ def _panned(browser: Browser, subject: Subject) -> Measured:
     }
 
 
-def _lassoed(page: Page, subject: Subject) -> Measured:
-    """Lasso a tenth of the items, again and again; the first time is told apart."""
+def _lassoed(page: Page, subject: Subject, kind: str) -> Measured:
+    """Lasso a share of the items, again and again; the first time is told apart."""
     subject.take(page, LASSO)
     _, _, width, height = subject.box(page)
     radius = 0.2 * min(width, height)
-    rounds = []
+    rounds: list[Measured] = []
     for number in range(LASSOS + 2):
         found = _lasso(page, subject, radius)
         rounds.append(found)
-        if number < 2:  # two to find how wide a tenth is
-            radius *= math.sqrt(SHARE * subject.items / max(1, found["selected"]))
-        if number < LASSOS + 1:
+        if number < 2:  # two to find how wide the share is
+            radius *= math.sqrt(SHARES[kind] * subject.items / max(1, found["selected"]))
+        if number < LASSOS + 1 or kind:
             _cleared(page, subject)
     last = rounds[2:]
     return {
-        "first_lasso_ms": rounds[0]["ms"],
-        "lasso_ms": round(statistics.median(one["ms"] for one in last), 1),
-        "lasso_bytes": int(statistics.median(one["bytes"] for one in last)),
-        "lasso_selected": last[-1]["selected"],
-        "lassos": rounds,
+        f"first_{kind}lasso_ms": rounds[0]["ms"],
+        f"{kind}lasso_ms": round(statistics.median(one["ms"] for one in last), 1),
+        f"{kind}lasso_bytes": int(statistics.median(one["bytes"] for one in last)),
+        f"{kind}lasso_selected": last[-1]["selected"],
+        f"{kind}lassos": rounds,
     }
 
 

@@ -157,6 +157,19 @@ class Ours:
 
 
 @dataclass(frozen=True)
+class Alone(Ours):
+    """Our map in the place of the chart: like beside like, without the rest of our page."""
+
+    who = "our map alone"
+
+    def open(self, page: Page, patience: float = PATIENCE) -> None:
+        """Go there and wait until everything asked for is shown."""
+        page.goto(f"{self.server}/?map={self.items}")
+        ready = f"{self.root}[data-ready='true'][data-points='{self.items}']"
+        page.wait_for_selector(ready, timeout=patience)
+
+
+@dataclass(frozen=True)
 class Plotly:
     """`st.plotly_chart(..., on_select="rerun")` in an app of its own."""
 

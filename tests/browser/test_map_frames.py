@@ -26,7 +26,7 @@ HEAPS = make_atlas(
 )
 
 # The last picture as base64: an array of numbers would take seconds to come over.
-PICTURE = """root => { const map = root.atlasMap; const { gl } = map; map.paint();
+PICTURE = """root => { const map = root.atlasMap; const { gl } = map; map.dirty = true; map.paint();
     const [w, h] = [gl.drawingBufferWidth, gl.drawingBufferHeight];
     const all = new Uint8Array(4 * w * h);
     gl.readPixels(0, 0, w, h, gl.RGBA, gl.UNSIGNED_BYTE, all);

@@ -81,7 +81,9 @@ export class Stage {
     this.filtering = false; // whether any item is filtered out
     this.cell = 0; // world units from an item to the next where they stand in cells, else 0
     this.part = 1; // of the way to `places`, while a change of layout is animated
-    this.stale = true;
+    this.stale = true; // the points are to be drawn anew
+    this.dirty = true; // something that the graphics card draws is to be drawn anew
+    this.worked = false; // whether the last frame was drawn by it
     this.drawn = 0; // of the chosen points
     /** @type {import('./points.js').Chosen} */
     this.chosen = { count: 0, total: 0, items: null };
@@ -403,8 +405,12 @@ export class Stage {
     this.touch();
   }
 
-  /** Draw in the next frame what lies over the points; they stay as they are. */
-  touch() {
+  /**
+   * Draw in the next frame what lies over the points; they stay as they are.
+   * @param {boolean} [writing] whether only names change: the graphics card has nothing to do
+   */
+  touch(writing = false) {
+    this.dirty ||= !writing;
     this.frame ||= requestAnimationFrame((now) => {
       this.frame = 0;
       this.adapt(now);
@@ -422,7 +428,7 @@ export class Stage {
   adapt(now) {
     const took = now - (this.lastFrame ?? 0);
     this.lastFrame = now;
-    if (!this.moving || took > 500) return;
+    if (!this.moving || !this.worked || took > 500) return; // it is told by the wait after a frame that drew
     if (took > SLOW) this.budget = Math.max(LEAST, this.budget / (took > 2 * SLOW ? 3 : 1.6));
     else if (took < FAST) this.budget = Math.min(4e6, this.budget * 1.1);
   }
@@ -500,6 +506,16 @@ export class Stage {
   paint() {
     const { layer } = this;
     if (!layer || !this.look) return;
+    this.worked = this.dirty || this.stale || this.drawn < this.chosen.count;
+    if (this.worked) this.lay(layer);
+    this.drawOverlay();
+    this.drawAround();
+    if (this.drawn < this.chosen.count) this.touch();
+  }
+
+  /** @param {PointLayer} layer draws points and what lies on them */
+  lay(layer) {
+    this.dirty = false;
     if (this.stale || !this.painted) {
       this.stale = false;
       this.chosen = this.choose();
@@ -521,9 +537,6 @@ export class Stage {
     if (!direct) layer.show(this.painted);
     if (this.root.dataset.drawn !== String(this.drawn)) this.root.dataset.drawn = String(this.drawn);
     this.drawLayers();
-    this.drawOverlay();
-    this.drawAround();
-    if (this.drawn < count) this.touch();
   }
 
   /** What lies over the points: thumbnails. */
@@ -546,7 +559,7 @@ export class Stage {
     const written = this.lettering.write(pen, this.names ? this.anchors : [], this.camera, { ink, paper, font }, {
       obstacles: this.obstacles, now: performance.now(), still: this.still.matches,
     });
-    if (this.lettering.unfinished) this.touch();
+    if (this.lettering.unfinished && !this.moving) this.touch(true); // a moving hand brings frames anyway
     if (this.root.dataset.names !== String(written)) this.root.dataset.names = String(written);
     if (this.hovered >= 0) this.ring(this.hovered, ink);
     if (this.drawing) this.outline(this.drawing, look.accent);
