@@ -407,7 +407,7 @@ export class Stage {
 
   /**
    * Draw in the next frame what lies over the points; they stay as they are.
-   * @param {boolean} [writing] whether only names change: the graphics card has nothing to do
+   * @param {boolean} [writing] whether only names and outlines change: the graphics card has nothing to do
    */
   touch(writing = false) {
     this.dirty ||= !writing;
@@ -628,7 +628,7 @@ export class Stage {
   sketch(kind, path, radius = 0) {
     if (!kind && !this.drawing) return;
     this.drawing = kind && { kind, path, radius };
-    this.touch();
+    this.touch(true);
   }
 
   /** Read the page's colours; returns whether paper went from light to dark or back. */
