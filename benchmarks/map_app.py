@@ -18,7 +18,6 @@ from embeddings.schema import Atlas
 
 HEIGHT = 720
 ROOT = Path(os.environ.get("BENCH_ATLASES", "."))
-LABEL = 9  # the colour that a label gives
 
 
 @st.cache_resource
@@ -33,16 +32,17 @@ def chart(n: int) -> None:
     import plotly.graph_objects as go
 
     found = places(n)
-    labelled = st.session_state.get("labelled")
-    color = found["cluster"] % 10
-    if labelled is not None:
-        color = np.where(labelled, np.int16(LABEL), np.int16(0))
     trace = go.Scattergl(
         x=found["x"],
         y=found["y"],
         mode="markers",
-        marker={"size": 3, "color": color, "colorscale": "Turbo", "cmin": 0, "cmax": 9},
-        meta=st.session_state.get("seq", 0),
+        marker={
+            "size": 3,
+            "color": found["cluster"] % 10,
+            "colorscale": "Turbo",
+            "cmin": 0,
+            "cmax": 9,
+        },
         hoverinfo="skip",
     )
     figure = go.Figure(trace)
@@ -58,16 +58,8 @@ def chart(n: int) -> None:
     chosen = event["selection"]["point_indices"]
     with right:
         st.markdown(f"##### {len(chosen):,} selected" if chosen else "##### Nothing selected")
-        st.button("Label", key="act-label", on_click=label, args=(n, chosen))
+        st.button("Label")
         st.button("Again", key="again")
-
-
-def label(n: int, chosen: list[int]) -> None:
-    """Give the selected items another colour."""
-    held = np.zeros(n, bool)
-    held[chosen] = True
-    st.session_state["labelled"] = held
-    st.session_state["seq"] = st.session_state.get("seq", 0) + 1
 
 
 @st.cache_resource
@@ -97,7 +89,7 @@ def ours(n: int) -> None:
     count = st.session_state.get("chosen", 0)
     with right:
         st.markdown(f"##### {count:,} selected" if count else "##### Nothing selected")
-        st.button("Label", key="act-label")
+        st.button("Label")
         st.button("Again", key="again")
 
 

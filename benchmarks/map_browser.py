@@ -140,7 +140,7 @@ def _visited(driver: Playwright, subject: Subject | Empty, whole: bool = True) -
                 lambda: _panned(browser, subject),
                 lambda: _lassoed(browser.page, subject, "wide_"),
                 lambda: _lassoed(browser.page, subject, ""),
-                lambda: {} if isinstance(subject, Alone) else _labelled(browser.page, subject),
+                lambda: _labelled(browser.page, subject) if type(subject) is Ours else {},
                 lambda: {"memory_after_mb": _memory(browser)},
             ]
         for step in steps:
@@ -276,7 +276,7 @@ def _lasso(page: Page, subject: Subject, radius: float) -> Measured:
     return {"ms": round(took, 1), "bytes": after - sent, "selected": selected}
 
 
-def _labelled(page: Page, subject: Subject) -> Measured:
+def _labelled(page: Page, subject: Ours) -> Measured:
     """Label what is selected; return how long until the colour is on the screen."""
     subject.prepare_label(page)
     sent = page.evaluate("window.bench.sent")

@@ -202,24 +202,6 @@ class Plotly:
         """Return the largest message that came: the figure."""
         return int(page.evaluate("window.bench.largest"))
 
-    def prepare_label(self, page: Page) -> None:
-        """Nothing: this page has one label."""
-
-    def arm_label(self, page: Page) -> None:
-        """Wait for the figure after the one that is drawn now."""
-        page.evaluate(
-            f"""() => {{ const plot = document.querySelector('{self.root}');
-            const next = plot.data[0].meta + 1;
-            window.bench.arm(() => plot.data[0].meta === next); }}"""
-        )
-
-    def press_label(self, page: Page) -> None:
-        """Press the button that labels."""
-        page.locator(".st-key-act-label button").click()
-
-    def undo(self, page: Page) -> None:
-        """Nothing: the next visit is a new session."""
-
 
 @dataclass(frozen=True)
 class Empty:

@@ -56,10 +56,11 @@ def test_without_a_browser_the_map_measures_the_servers_side_and_says_so(run, sc
 def test_the_map_is_measured_in_a_browser_beside_plotly(run, script):
     words = [sys.executable, script, "--only", "map", "--limit", "500", "--json"]
     cases = {case["who"]: case for case in json.loads(run(words, timeout=600))["browser"]}
-    for who in ("curation-atlas", "st.plotly_chart"):
+    for who in ("curation-atlas", "our map alone", "st.plotly_chart"):
         assert "no_answer" not in cases[who]
         assert 25 <= cases[who]["lasso_selected"] <= 100  # a tenth of 500, as near as a circle can
-        assert cases[who]["label_ms"] > 0 and cases[who]["memory_mb"] > 0
+        assert cases[who]["memory_mb"] > 0
+    assert cases["curation-atlas"]["label_ms"] > 0
     assert cases["curation-atlas"]["revisit_points_bytes"] == 0
     assert cases["curation-atlas"]["lasso_bytes"] < cases["st.plotly_chart"]["lasso_bytes"]
 
