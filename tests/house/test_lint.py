@@ -1,6 +1,8 @@
 """The house rules that a tool can check. Each failure shows the tool's own words."""
 
+import re
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -37,3 +39,20 @@ def test_no_file_outgrows_the_reader(root):
         counted = {str(f.relative_to(root)): len(f.read_text().splitlines()) for f in files}
         long |= {f: n for f, n in counted.items() if n > limits[Path(f).suffix]}
     assert not long
+
+
+def test_no_two_files_of_a_module_declare_the_same_name(root):
+    """The browser is given them joined into one scope: a second declaration stops all of it."""
+    from curation.viewer import component
+
+    declared = re.compile(
+        r"^(?:export )?(?:async )?(?:function|class|const|let) (\w+)", re.MULTILINE
+    )
+    for files in (component.MAP_FILES, component.SHEET_FILES):
+        names = Counter(
+            name
+            for file in files
+            for name in declared.findall((component.STATIC / file).read_text())
+        )
+        assert len(names) > 5
+        assert [name for name, count in names.items() if count > 1] == []
