@@ -45,14 +45,9 @@ def test_no_two_files_of_a_module_declare_the_same_name(root):
     """The browser is given them joined into one scope: a second declaration stops all of it."""
     from curation.viewer import component
 
-    declared = re.compile(
-        r"^(?:export )?(?:async )?(?:function|class|const|let) (\w+)", re.MULTILINE
-    )
+    name = r"^(?:export )?(?:async )?(?:function|class|const|let) (\w+)"
     for files in (component.MAP_FILES, component.SHEET_FILES):
-        names = Counter(
-            name
-            for file in files
-            for name in declared.findall((component.STATIC / file).read_text())
-        )
+        texts = [(component.STATIC / file).read_text() for file in files]
+        names = Counter(found for text in texts for found in re.findall(name, text, re.MULTILINE))
         assert len(names) > 5
-        assert [name for name, count in names.items() if count > 1] == []
+        assert [one for one, count in names.items() if count > 1] == []
