@@ -2,6 +2,6 @@
 
 import streamlit as st
 
-from curation.server import MAIN, middleware, routes
+from curation.server import MAIN, lifespan, middleware, routes
 
-app = st.App(MAIN, routes=routes(), middleware=middleware())
+app = st.App(MAIN, routes=routes(), middleware=middleware(), lifespan=lifespan)

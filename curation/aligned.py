@@ -1,6 +1,7 @@
 """Columns of a dataset's tables in the order of an atlas, read once for each state of a table."""
 
 import json
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from threading import Lock
@@ -118,16 +119,29 @@ def read(store: Store, table: str, names: Sequence[str] | None = None) -> pa.Tab
 def one(
     workspace: Workspace, atlas: Atlas, row: int, table: str, names: Sequence[str]
 ) -> dict[str, Any]:
-    """Return one item's row of a table, read alone; nothing where it has none."""
+    """Return one item's row of a table, read alone; nothing where it has none.
+
+    Dates and times come as text, to the second: Arrow holds years that Python does not.
+    """
 
     def look() -> dict[str, Any]:
         at = int(rows_in(workspace, atlas, table)[row])
         if at < 0:
             return {}
-        found: dict[str, Any] = workspace.store.take(table, [at], names).to_pylist()[0]
-        return found
+        taken = workspace.store.take(table, [at], names)
+        return {name: _said(taken[name]).to_pylist()[0] for name in taken.column_names}
 
     return still(workspace.store, table, look)
+
+
+def _said(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return dates and times as text to the second; any other column as it is."""
+    kind = column.type
+    if pa.types.is_date(kind):
+        return column.cast(pa.string())
+    if not pa.types.is_timestamp(kind):
+        return column
+    return pc.replace_substring_regex(column.cast(pa.string()), r"\.[0-9]+", "")
 
 
 def _ids(store: Store, table: str) -> pa.ChunkedArray:
@@ -155,6 +169,13 @@ def _qualities(store: Store) -> pa.Table:
     for row in rows.to_pylist():
         if newest.get(row["image_id"], (row["record_id"],))[0] == row["record_id"]:
             newest[row["image_id"]] = (row["record_id"], row["record"])
-    values = [json.loads(text).get(_IN_RECORD) for _, text in newest.values()]
+    values = [_quality(text) for _, text in newest.values()]
     columns = {"image_id": pa.array(newest, pa.string()), QUALITY: pa.array(values, pa.float64())}
     return pa.table(columns)
+
+
+def _quality(text: str) -> float | None:
+    """Return the label quality that a Cortex record tells, when that is a finite number."""
+    record = json.loads(text, parse_int=float)  # whole numbers may be longer than any int64
+    told = record.get(_IN_RECORD) if isinstance(record, dict) else None
+    return told if isinstance(told, float) and math.isfinite(told) else None

@@ -44,7 +44,8 @@ def kind_of(column: pa.ChunkedArray) -> str | None:
 def codes(column: pa.ChunkedArray) -> tuple[Int32, list[str]]:
     """Return a column as codes (n,) int32, -1 = none, and the name of each code.
 
-    Names are in natural order: digits in them count as numbers.
+    Names are in natural order: digits in them count as numbers. Texts that read alike in one
+    line of 200 characters are one name.
     """
     array = _plain(column)
     if pa.types.is_boolean(array.type):
@@ -56,11 +57,11 @@ def codes(column: pa.ChunkedArray) -> tuple[Int32, list[str]]:
     parsed = _parsed_numbers(encoded.dictionary)
     if parsed is not None and np.isfinite(parsed).any():
         return _whole_codes(np.append(parsed, np.nan)[at])
-    names = encoded.dictionary.to_pylist()
-    order = sorted(range(len(names)), key=lambda one: natural(names[one]))
-    ranks = np.full(len(names) + 1, -1, np.int32)  # the last answers for -1
-    ranks[order] = np.arange(len(names))
-    return ranks[at], [short(names[one]) for one in order]
+    names = [short(name) for name in encoded.dictionary.to_pylist()]
+    legend = sorted({*names} - {""}, key=natural)
+    rank_of = {name: rank for rank, name in enumerate(legend)}
+    ranks = np.array([rank_of.get(name, -1) for name in (*names, "")], np.int32)
+    return ranks[at], legend  # the last rank answers for -1
 
 
 def numbers(column: pa.ChunkedArray) -> Float64:

@@ -20,8 +20,10 @@ from embeddings.schema import NOISE, Atlas, Float32, Int32
 from embeddings.store import Store
 
 DECIDED = (*FIELDS, "flags")
+JOINED = ("fields", "records")  # tables that are joined to the items of an atlas that is there
 LINES = 8  # metadata fields that a hover card shows
 CATALOGS_KEPT = 8
+DAY = 86400  # seconds
 COLUMNS_KEPT = 8  # machine columns in RAM: 4 MB each at 1,000,000 items
 
 _LAYOUT = ("membership", "outlier_score")
@@ -36,7 +38,8 @@ class Field:
 
     `coding` is ``"category"`` (a `CodeColumn` of names), ``"bits"`` (of flags) or ``"value"`` (a
     `ValueColumn`). `group` is ``"decided"``, ``"layout"``, ``"image"`` or ``"metadata"``. `seq` is
-    the journal's head for what people decided, and 0 for what a machine knows.
+    the journal's head for what people decided, the version of its table for what a machine knows,
+    and 0 for what the atlas itself holds.
     """
 
     name: str
@@ -76,7 +79,9 @@ class CodeColumn:
 class ValueColumn:
     """A field as numbers, by row number of an atlas: `values` (n,) float32, NaN = none.
 
-    With the unit ``"time"`` values are seconds since `zero`, itself in seconds since 1970 UTC.
+    With the unit ``"time"`` values are seconds since `zero`, a midnight in seconds since 1970 UTC:
+    so the midnights of 68 years are exact. `exact` (n,) float64 are all times since 1970, NaN =
+    none: what decides on which side of a midnight an item stands.
     """
 
     field: str
@@ -84,6 +89,7 @@ class ValueColumn:
     seq: int
     unit: str = ""
     zero: float = 0.0
+    exact: coding.Float64 | None = None
 
     def __post_init__(self) -> None:
         if self.values.ndim != 1 or self.values.dtype != np.float32:
@@ -108,7 +114,16 @@ def fields(workspace: Workspace, version: str | None = None) -> list[Field]:
         for name in DECIDED
     ]
     cluster = Field("cluster", "cluster", "category", "layout")
-    return [cluster, *decided, *_layout(atlas), *_known(workspace).fields]
+    known = _stamped(workspace.store, _known(workspace).fields)
+    return [cluster, *decided, *_layout(atlas), *known]
+
+
+def stamp(workspace: Workspace) -> str:
+    """Return a text that changes when metadata or records are joined again.
+
+    Not with the tables that grow while a build runs: what is new there is on no atlas yet.
+    """
+    return "-".join(str(workspace.store.version(name)) for name in JOINED)
 
 
 def column(workspace: Workspace, name: str, version: str | None = None) -> CodeColumn | ValueColumn:
@@ -126,9 +141,11 @@ def column(workspace: Workspace, name: str, version: str | None = None) -> CodeC
     if name != "cluster" and name not in known:
         names = ", ".join(["cluster", *DECIDED, *known])
         raise CurationError(f"no field {name[:80]!r}; there are: {names[:400]}")
-    table, source = _source(name)
+    table = _source(name)[0]
     key = (*aligned.state_of(workspace, [table] if table else []), atlas.version, name)
-    return _columns.get(key, lambda: _machine(workspace, atlas, name, table, source))
+    # before the reading: a newer table may be told as an older one, and is asked for again
+    seq = workspace.store.version(table) if table else 0
+    return _columns.get(key, lambda: _machine(workspace, atlas, Field(name, "", "", "", seq)))
 
 
 def title(name: str) -> str:
@@ -162,6 +179,12 @@ def _known(workspace: Workspace) -> _Catalog:
     """Return what the tables hold: looked through once for each state of them."""
     key = aligned.state_of(workspace, aligned.TABLES)
     return _catalogs.get(key, lambda: _catalog(workspace.store))
+
+
+def _stamped(store: Store, found: Sequence[Field]) -> list[Field]:
+    """Return fields with the versions of their tables."""
+    versions = {table: store.version(table) for table in aligned.TABLES}
+    return [replace(field, seq=versions[_source(field.name)[0]]) for field in found]
 
 
 def _catalog(store: Store) -> _Catalog:
@@ -210,27 +233,28 @@ def _decided(workspace: Workspace, atlas: Atlas, name: str) -> CodeColumn:
         return CodeColumn(name, codes[item_nos], legend, head)
 
 
-def _machine(
-    workspace: Workspace, atlas: Atlas, name: str, table: str, source: str
-) -> CodeColumn | ValueColumn:
+def _machine(workspace: Workspace, atlas: Atlas, field: Field) -> CodeColumn | ValueColumn:
+    name, seq = field.name, field.seq
     if name == "cluster":
         numbers = atlas.clusters[atlas.clusters != NOISE]
         codes = np.where(atlas.cluster == NOISE, NOISE, np.searchsorted(numbers, atlas.cluster))
         return CodeColumn(name, _frozen(codes.astype(np.int32)), [str(no) for no in numbers], 0)
+    table, source = _source(name)
     if not table:
         return ValueColumn(name, _frozen(getattr(atlas, name).astype(np.float32)), 0)
     whole, at = aligned.joined(workspace, atlas, table, source)
     kind = coding.kind_of(whole)
     if kind == "codes":
         found, legend = coding.codes(whole)
-        return CodeColumn(name, _frozen(np.append(found, np.int32(NOISE))[at]), legend, 0)
+        return CodeColumn(name, _frozen(np.append(found, np.int32(NOISE))[at]), legend, seq)
     if kind is None:
         raise CurationError(f"the field {name[:80]!r} was replaced just now; reload the page")
     if kind == "numbers":
-        return ValueColumn(name, _small(coding.numbers(whole), at), 0)
+        return ValueColumn(name, _small(coding.numbers(whole), at), seq)
     values = coding.seconds(whole)
-    zero = float(np.floor(np.nanmin(values)))
-    return ValueColumn(name, _small(values - zero, at), 0, "time", zero)
+    zero = float(np.floor(np.nanmin(values) / DAY)) * DAY
+    exact = _frozen(np.append(values, np.nan)[at])
+    return ValueColumn(name, _small(values - zero, at), seq, "time", zero, exact)
 
 
 def _small(values: coding.Float64, at: Int32) -> Float32:

@@ -20,6 +20,8 @@ class OpenDataset(Workspace):
     ) -> "AtlasMap":
         """Return the map as a Jupyter widget; a cell that ends in it shows it.
 
+        Every call makes one more map, which follows the journal until its ``close()``.
+
         Parameters
         ----------
         version : str, optional

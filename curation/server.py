@@ -4,6 +4,10 @@
 visit must not be able to read the pictures.
 """
 
+import os
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -15,10 +19,12 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from curation import fields
 from curation.settings import LOCAL_HOSTS
-from curation.viewer import answers
+from curation.viewer import answers, payload
 from curation.viewer.answers import Refused
 from curation.workspace import shared
+from embeddings import dataset as datasets
 from embeddings.errors import CurationError
 
 MAIN = Path(__file__).resolve().parent / "app" / "main.py"
@@ -56,6 +62,28 @@ class Guard:
 def middleware() -> list[Middleware]:
     """Return the middleware for `st.App(..., middleware=middleware())`."""
     return [Middleware(Guard)]
+
+
+@asynccontextmanager
+async def lifespan(_app: object) -> AsyncIterator[None]:
+    """Run `warm` beside the server as it starts, for `st.App(..., lifespan=lifespan)`."""
+    threading.Thread(target=warm, name="warm", daemon=True).start()
+    yield
+
+
+def warm() -> None:
+    """Read what the first page is going to show: of 1,000,000 items it would wait for seconds."""
+    try:
+        known, wanted = datasets.names(), os.environ.get("CURATE_DATASET")
+        if not known:
+            return
+        workspace = shared(wanted if wanted in known else datasets.newest())
+        atlas = workspace.atlas()
+        payload.order_of(atlas)
+        fields.fields(workspace, atlas.version)
+        fields.details(workspace, atlas.version, 0)
+    except CurationError:
+        return  # the page meets the same trouble, and says it
 
 
 def _foreign(headers: Headers) -> str | None:

@@ -53,6 +53,7 @@ class Workspace:
         self.journal = Journal(self.dataset.journal)
         self.labels = LabelState(self.journal)
         self._lock = threading.RLock()
+        self._vectors_lock = threading.Lock()  # 2 GB are read under it: nothing else may wait
         self._atlases: dict[str, Atlas] = {}
         self._nos: dict[str, Int64] = {}
         self._vectors: dict[str, Vectors] = {}
@@ -103,7 +104,7 @@ class Workspace:
 
     def vectors(self, space: str) -> Vectors:
         """Return the vectors of one space; kept in RAM."""
-        with self._lock:
+        with self._vectors_lock:
             if space not in self._vectors:
                 self._vectors[space] = self.store.vectors(space)
             found = self._vectors[space]

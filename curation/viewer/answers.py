@@ -65,6 +65,11 @@ class Question:
         """Return the atlas that the path names."""
         return self.workspace.atlas(self.parts[0])
 
+    @property
+    def journal(self) -> str:
+        """Return what tells this dataset's journal from one made anew under the same name."""
+        return self.workspace.dataset.dataset_id
+
     def number(self, name: str, otherwise: int) -> int:
         """Return a number of the query."""
         return _number(self.query.get(name, str(otherwise)))
@@ -160,8 +165,10 @@ def column(asked: Question) -> Answer:
     if name not in fields.DECIDED:
         return _told(asked, payload.pack_column(atlas, _column(asked, atlas, name)))
     since = asked.number("since", 0) if "since" in asked.query else None
+    if asked.query.get("journal", asked.journal) != asked.journal:
+        since = None  # counted in a journal that was made anew under the same name
     head = asked.workspace.labels.refresh()
-    tag = payload.etag(asked.workspace.dataset.dataset_id, atlas.version, name, head, since)
+    tag = payload.etag(asked.journal, atlas.version, name, head, since)
     return _packed(asked, tag, ASK_AGAIN, lambda: _decided(asked, atlas, name, since))
 
 
@@ -211,13 +218,25 @@ def sheet(asked: Question) -> Answer:
 
 
 def head(asked: Question) -> Answer:
-    """Return the journal's head and the newest atlas: asked once a second by every page.
+    """Return what is newest: asked once a second by every page.
 
     Nothing is folded here; a page that learns of something new asks for it.
     """
-    runs = asked.workspace.runs()
-    version = str(runs[0]["version"]) if runs else None
-    return _json({"seq": asked.workspace.journal.head, "version": version})
+    return _json(news(asked.workspace))
+
+
+def news(workspace: Workspace) -> dict[str, str | int | None]:
+    """Return the journal and its head, the newest atlas, and the tables' stamp: all change alone.
+
+    The head is the journal's own and not what was folded: one restored from a backup has a lower.
+    """
+    runs = workspace.runs()
+    return {
+        "journal": workspace.dataset.dataset_id,
+        "seq": workspace.journal.head,
+        "version": str(runs[0]["version"]) if runs else None,
+        "tables": fields.stamp(workspace),
+    }
 
 
 Reply = Callable[[Question], Answer]
@@ -265,7 +284,7 @@ def _decided(asked: Question, atlas: Atlas, name: str, since: int | None) -> byt
     if since is not None and since <= whole.seq:  # else the reader knew another journal
         named = asked.workspace.labels.changed_since(since)
         changed = asked.workspace.rows_with(named, atlas.version)
-    return payload.pack_column(atlas, whole, since=since, changed=changed)
+    return payload.pack_column(atlas, whole, since=since, changed=changed, journal=asked.journal)
 
 
 def _sheet_items(cell: int) -> int:

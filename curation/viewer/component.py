@@ -35,6 +35,7 @@ MAP_FILES = (
     "gestures.js",
     "stage.js",
     "remember.js",
+    "script.js",
     "selector.js",
     "cells.js",
     "sprites.js",
@@ -46,7 +47,7 @@ MAP_FILES = (
 )
 SHEET_FILES = ("sheet.js", "hosts.js", "sheet_host.js")
 TYPED_FILES = ("typed.js",)
-LIVE_FILES = ("live.js",)
+LIVE_FILES = ("script.js", "live.js")
 LEAST_HEIGHT = 260  # pixels under which the toolbar no longer fits
 
 _IMPORT = re.compile(r"^import .* from '\./[\w.]+';\n", re.MULTILINE)
@@ -117,6 +118,8 @@ def atlas_map(
     color_by: str = "cluster",
     command: Mapping[str, Any] | None = None,
     session: str = "",
+    journal: str = "",
+    heard: int | None = None,
     height: int = 640,
     on_selection: Callable[[], None] | None = None,
 ) -> Mapping[str, Any] | None:
@@ -142,6 +145,11 @@ def atlas_map(
     session : str
         Any text that differs for every server session: a page may outlive one (a restart, a lost
         connection). Where it changes, the map counts commands anew and tells its selection again.
+    journal : str
+        The dataset's id: columns of another journal are fetched whole.
+    heard : int, optional
+        The `seq` of the last selection message that was taken; the map tells a newer one again,
+        once. Without it every message counts as heard.
     height : int
         Pixels.
     on_selection : callable, optional
@@ -158,6 +166,8 @@ def atlas_map(
             "color_by": color_by,
             "command": dict(command) if command else None,
             "session": session,
+            "journal": journal,
+            "told": heard,
             "height": max(LEAST_HEIGHT, height),
         },
         on_selection_change=on_selection or _nothing,
@@ -229,15 +239,15 @@ def keep_typed(key: str, fields: Sequence[str]) -> None:
 
 
 def follow_journal(
-    key: str, url: str, *, seq: int, version: str | None, on_news: Callable[[], None] | None = None
+    key: str, url: str, *, known: Mapping[str, Any], on_news: Callable[[], None] | None = None
 ) -> None:
     """Mount what looks once a second for what others decided or built; it draws nothing.
 
-    `url` is the route ``head`` of the dataset, `seq` and `version` the answer that this run of the
-    script knows. Where the answer differs, the script runs again, `on_news` before it; what is
-    half typed stays as it is.
+    `url` is the route ``head`` of the dataset, `known` the answer that this run of the script
+    knows (`answers.news`). Where the answer differs, the script runs again, `on_news` before it;
+    what is half typed stays as it is.
     """
-    data = {"url": url, "seq": seq, "version": version}
+    data = {"url": url, "known": dict(known)}
     _renderer("live")(key=key, data=data, on_news_change=on_news or _nothing)
 
 

@@ -9,7 +9,6 @@ import json
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from threading import Lock
 from typing import Any
 
@@ -31,10 +30,12 @@ MOST_NAMES = 40  # columns of a categorical field, "other" included and none not
 MOST_BINS = 24  # columns of numbers or times
 GAP = 0.18  # of a column's width, between two columns
 FAR = 4  # ends that stretch the range this many times over are put into open first and last bins
+LONG = 1e15  # numbers from here on are written with an exponent
 TO = "\N{EN DASH}"  # between the ends of an interval
 KEPT = 4  # packed layouts in RAM: 4 MB each at 1,000,000 items
 
 Int64 = npt.NDArray[np.int64]
+Float64 = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -92,9 +93,16 @@ def places(workspace: Workspace, atlas: Atlas, layout: str, field: str | None = 
 
 def _digest(column: CodeColumn | ValueColumn) -> str:
     """Return a hash of a column: metadata joined later changes one without a decision."""
-    values = column.codes if isinstance(column, CodeColumn) else column.values
+    values = column.codes if isinstance(column, CodeColumn) else _exact(column)
     said = [column.field, column.seq, list(getattr(column, "legend", ()))]
     return hashlib.blake2b(values.tobytes() + json.dumps(said).encode(), digest_size=12).hexdigest()
+
+
+def _exact(column: ValueColumn) -> Float64:
+    """Return numbers, or seconds since 1970, as exactly as they are known."""
+    if column.exact is not None:
+        return column.exact
+    return column.values.astype(np.float64) + column.zero
 
 
 def _cached(key: tuple[str, str, str], make: Callable[[], bytes]) -> bytes:
@@ -282,22 +290,25 @@ def _lowest_bit(sets: Int32) -> Int64:
 
 @dataclass(frozen=True)
 class Scale:
-    """A way to cut a range into intervals: their number by value, their name by number."""
+    """A way to cut a range into intervals: their number by value, their name by number.
 
-    number: Callable[[npt.NDArray[np.float64]], Int64]
+    The numbers are whole but float64: those of the largest values do not fit an int64.
+    """
+
+    number: Callable[[Float64], Float64]
     name: Callable[[int], str]
 
 
 def _bins(column: ValueColumn) -> tuple[Int64, list[str]]:
     """Return columns by round intervals of numbers or times, ascending; -1 where there is none."""
-    values = column.values.astype(np.float64) + column.zero
+    values = _exact(column)
     there = np.isfinite(values)
     codes = np.full(len(values), -1, np.int64)
     if not there.any():
         return codes, []
     some = values[there]
     low, high = _range(some)
-    scales = _times() if column.unit == "time" else _numbers(some, high - low)
+    scales = _times() if column.unit == "time" else _numbers(some, low, high)
     for scale in scales:
         first, last = (int(end) for end in scale.number(np.array([low, high])))
         if last - first < MOST_BINS:
@@ -308,11 +319,11 @@ def _bins(column: ValueColumn) -> tuple[Int64, list[str]]:
         names[0] = f"≤ {names[0]}"
     if (numbers > last).any():
         names[-1] = f"≥ {names[-1]}"
-    codes[there] = np.clip(numbers, first, last) - first
+    codes[there] = (np.clip(numbers, first, last) - first).astype(np.int64)
     return codes, names
 
 
-def _range(values: npt.NDArray[np.float64]) -> tuple[float, float]:
+def _range(values: Float64) -> tuple[float, float]:
     """Return lowest and highest; where a few stray far, what holds all but 1 % at each end."""
     low, inner_low, inner_high, high = np.quantile(values, [0, 0.01, 0.99, 1])
     if inner_high > inner_low and high - low > FAR * (inner_high - inner_low):
@@ -320,43 +331,49 @@ def _range(values: npt.NDArray[np.float64]) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _numbers(values: npt.NDArray[np.float64], span: float) -> Iterator[Scale]:
+def _numbers(values: Float64, low: float, high: float) -> Iterator[Scale]:
     """Yield steps of 1, 2 and 5 times powers of ten, finest first."""
-    whole = bool((values == np.round(values)).all())
+    whole, span = bool((values == np.round(values)).all()), high - low
     power = int(np.floor(np.log10(span / MOST_BINS))) if span > 0 else 0
     power = max(0, power) if whole else power
     while True:
         for step in (1, 2, 5):
-            yield _step(step, power, whole, float(values.max()))
+            yield _step(step, power, whole, high)
         power += 1
 
 
 def _step(step: int, power: int, whole: bool, highest: float) -> Scale:
     size, digits = step * 10.0**power, max(0, -power)
-    top = int(np.floor(highest / size + 1e-5))
+    top = float(np.floor(highest / size + 1e-5))
     # The highest value belongs to the last interval, as in every histogram, when it is its end.
     closed = not whole and abs(highest / size - top) < 1e-5
 
-    def number(values: npt.NDArray[np.float64]) -> Int64:
-        found = np.floor(values / size + 1e-5).astype(np.int64)  # float32 ends just below 0.7
-        return np.where(found == top, top - 1, found) if closed else found
+    def number(values: Float64) -> Float64:
+        found: Float64 = np.floor(values / size + 1e-5)  # float32 ends just below 0.7
+        ends = closed & (np.abs(values / size - top) < 1e-5)
+        return np.where(ends, top - 1, found)
 
     def name(at: int) -> str:
         low, high = at * size, (at + 1) * size
-        if whole:
-            return f"{low:.0f}" if size == 1 else f"{low:.0f}{TO}{high - 1:.0f}"
-        return f"{low:.{digits}f}{TO}{high:.{digits}f}"
+        if not whole:
+            return f"{_plain(low, digits)}{TO}{_plain(high, digits)}"
+        return _plain(low) if size == 1 else f"{_plain(low)}{TO}{_plain(high - 1)}"
 
     return Scale(number, name)
+
+
+def _plain(value: float, digits: int = 0) -> str:
+    """Return a number as people write it, also a very large one."""
+    return f"{value:.{digits}f}" if abs(value) < LONG else f"{value:.8g}"
 
 
 HOUR, DAY = 3600, 86400
 MONDAY = 4 * DAY  # the first Monday of 1970, in seconds
 UNITS = (
-    *((60 * k, 0, "%Y-%m-%d %H:%M") for k in (1, 5, 15)),
-    *((HOUR * k, 0, "%Y-%m-%d %H:00") for k in (1, 3, 6)),
-    (DAY, 0, "%Y-%m-%d"),
-    (7 * DAY, MONDAY, "week of %Y-%m-%d"),
+    *((60 * k, 0, "{day} {time}") for k in (1, 5, 15)),
+    *((HOUR * k, 0, "{day} {time}") for k in (1, 3, 6)),
+    (DAY, 0, "{day}"),
+    (7 * DAY, MONDAY, "week of {day}"),
 )  # (seconds, where one begins, how it is written)
 
 
@@ -364,9 +381,9 @@ def _times() -> Iterator[Scale]:
     """Yield minutes, hours, days, weeks, months, quarters and years (UTC), finest first."""
     for seconds, begin, form in UNITS:
         yield _seconds(seconds, begin, form)
-    yield _months(1, lambda at: f"{1970 + at // 12}-{at % 12 + 1:02d}")
-    yield _months(3, lambda at: f"{1970 + at // 4} Q{at % 4 + 1}")
-    yield _months(12, lambda at: f"{1970 + at}")
+    yield _calendar("M", 1, lambda at: f"{1970 + at // 12}-{at % 12 + 1:02d}")
+    yield _calendar("M", 3, lambda at: f"{1970 + at // 4} Q{at % 4 + 1}")
+    yield _calendar("M", 12, lambda at: f"{1970 + at}")
     years = 1
     while True:
         for k in (2, 5, 10):
@@ -375,24 +392,26 @@ def _times() -> Iterator[Scale]:
 
 
 def _seconds(size: int, begin: int, form: str) -> Scale:
-    def number(values: npt.NDArray[np.float64]) -> Int64:
-        found: Int64 = np.floor((values - begin) / size).astype(np.int64)
+    def number(values: Float64) -> Float64:
+        found: Float64 = np.floor((values - begin) / size)
         return found
 
-    return Scale(number, lambda at: datetime.fromtimestamp(at * size + begin, UTC).strftime(form))
+    def name(at: int) -> str:
+        # not datetime, which ends with the year 9999
+        day, time = str(np.datetime64(at * size + begin, "s")).split("T")
+        return form.format(day=day, time=time[:5])
+
+    return Scale(number, name)
 
 
-def _months(size: int, name: Callable[[int], str]) -> Scale:
-    def number(values: npt.NDArray[np.float64]) -> Int64:
-        months = values.astype("datetime64[s]").astype("datetime64[M]").astype(np.int64)
-        return months // size
+def _calendar(unit: str, size: int, name: Callable[[int], str], begin: int = 0) -> Scale:
+    def number(values: Float64) -> Float64:
+        # floor: the cast alone would move what is before 1970 up to the next second
+        whole = np.floor(values).astype("datetime64[s]").astype(f"datetime64[{unit}]")
+        return ((whole.astype(np.int64) + begin) // size).astype(np.float64)
 
     return Scale(number, name)
 
 
 def _years(size: int) -> Scale:
-    def number(values: npt.NDArray[np.float64]) -> Int64:
-        years = values.astype("datetime64[s]").astype("datetime64[Y]").astype(np.int64) + 1970
-        return years // size
-
-    return Scale(number, lambda at: f"{at * size}{TO}{at * size + size - 1}")
+    return _calendar("Y", size, lambda at: f"{at * size}{TO}{at * size + size - 1}", 1970)

@@ -189,6 +189,7 @@ def pack_column(
     *,
     since: int | None = None,
     changed: npt.ArrayLike | None = None,
+    journal: str = "",
 ) -> bytes:
     """Return a column as wire bytes: whole, or, of what people decided, what changed.
 
@@ -199,6 +200,8 @@ def pack_column(
     changed : array of int, optional
         Row numbers whose value may differ from what it was at `since`. Where the delta would be
         longer than the whole column, the whole column is sent.
+    journal : str
+        Whose `seq` it is: the dataset's id. A reader of another journal needs the whole column.
     """
     if len(column) != len(atlas):
         raise ValueError(f"{column.field} must have shape ({len(atlas)},), got ({len(column)},)")
@@ -210,6 +213,8 @@ def pack_column(
         "seq": column.seq,
         "n": len(atlas),
     }
+    if journal:
+        header["journal"] = journal
     if isinstance(column, ValueColumn):
         values, described = _described_values(column)
         return pack({**header, **described, "form": "full"}, [("values", values[order])])

@@ -7,6 +7,7 @@ more looks for other people's decisions. All may send: ipykernel queues what any
 """
 
 import json
+import sqlite3
 import threading
 import uuid
 import weakref
@@ -19,7 +20,7 @@ import anywidget
 import numpy as np
 import traitlets
 
-from curation.fields import fields
+from curation.fields import fields, stamp
 from curation.schema import Decision, Selection
 from curation.viewer import answers
 from curation.viewer.component import LEAST_HEIGHT, map_module, style
@@ -29,6 +30,9 @@ from embeddings.errors import CurationError
 
 BEAT = 1.0  # seconds between two looks for other people's decisions
 ANSWERERS = 4  # threads: as many questions are answered at once
+# What a disk, the journal and lance raise where files are away, replaced or locked just now; lance
+# has no class of its own.
+_PASSING = (OSError, sqlite3.Error, RuntimeError, ValueError)
 _RESTORE = "selection"  # the one question that `answers` does not know: what is selected
 
 
@@ -74,7 +78,7 @@ class AtlasMap(anywidget.AnyWidget):
         self._workspace = workspace
         self._atlas = workspace.atlas(version)
         self._selection: Selection | None = None
-        self._head = workspace.journal.head
+        self._seen = self._state()
         offered = self._fields()
         _check_offered(color_by, offered)
         key = uuid.uuid4().hex
@@ -110,8 +114,9 @@ class AtlasMap(anywidget.AnyWidget):
 
     @color_by.setter
     def color_by(self, field: str) -> None:
-        _check_offered(field, self.data["fields"])
-        self._tell(color_by=field)
+        offered = self._fields()  # metadata may have been joined since
+        _check_offered(field, offered)
+        self._tell(color_by=field, fields=offered)
         self.send({"color_by": field})  # also where the curator went elsewhere meanwhile
 
     # ---- what is selected
@@ -180,17 +185,18 @@ class AtlasMap(anywidget.AnyWidget):
     # ---- life
 
     def follow(self) -> None:
-        """Show what was decided since the last look, by whomever."""
-        head = self._workspace.journal.head
+        """Show what was decided and joined since the last look, by whomever."""
+        state = self._state()
         with self._lock:
-            if head != self._head:
-                self._head = head
+            if state != self._seen:
                 self._tell(fields=self._fields())
+                self._seen = state  # last: what could not be read is news at the next look
 
     def close(self) -> None:
         """Take the map off the page and end its threads."""
-        self._over.set()
-        self._answerers.shutdown(wait=False, cancel_futures=True)
+        with self._lock:
+            self._over.set()
+            self._answerers.shutdown(wait=False, cancel_futures=True)
         super().close()
 
     # ---- inside
@@ -201,7 +207,14 @@ class AtlasMap(anywidget.AnyWidget):
             self.follow()
         except CurationError as error:
             return str(error)
+        except _PASSING as error:
+            line = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+            return f"What others decide cannot be read just now; the map tries again. ({line})"
         return ""
+
+    def _state(self) -> tuple[int, str]:
+        """Return what changes with decisions, and with metadata that is joined."""
+        return self._workspace.journal.head, stamp(self._workspace)
 
     def _fields(self) -> list[dict[str, Any]]:
         return [asdict(field) for field in fields(self._workspace, self.version)]
@@ -218,7 +231,7 @@ class AtlasMap(anywidget.AnyWidget):
         return self._selection
 
     def _decided(self, decision: Decision) -> Decision:
-        self.follow()
+        self._trouble()  # it stands in the journal whatever hinders the map: the watch says that
         return decision
 
     def _hold(self, chosen: Selection) -> None:
@@ -243,6 +256,8 @@ class AtlasMap(anywidget.AnyWidget):
     def _ask(self, number: int, address: str, body: bytes) -> None:
         """Let a thread answer a question of the map."""
         with self._lock:
+            if self._over.is_set():
+                return
             asked = self._answerers.submit(self._answer, number, address, body)
             self._questions[number] = asked
         asked.add_done_callback(lambda done: self._answered(number, done))
@@ -278,6 +293,8 @@ class AtlasMap(anywidget.AnyWidget):
 
 def _heard(shown: AtlasMap, content: Mapping[str, Any], buffers: Sequence[memoryview]) -> None:
     """Hear a message of the map; bodies come as memoryviews."""
+    if shown._over.is_set():
+        return  # a page may have spoken before it heard that the map is closed
     if "selection" in content:
         shown._take(content["selection"])
     elif "forget" in content:

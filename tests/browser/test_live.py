@@ -5,19 +5,20 @@ import hashlib
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 
+import pyarrow as pa
 import pytest
 from app_site import PATIENCE, App, choose_label, open_map, wait_for
 from map_site import MAP
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Response, expect
 
 from curation.workspace import Workspace
 from embeddings import dataset as datasets
 
 pytestmark = pytest.mark.browser
-SECONDS = 10  # the target is 2; the machine is shared
+SECONDS = 20  # for what takes 2: the machine is shared
+BUSY = 2  # answers that may come while a slow machine draws
 
 
 @pytest.fixture
@@ -46,10 +47,29 @@ def tab(browser, app: App) -> Iterator[Callable[[], Page]]:
         context.close()
 
 
-def shown(page: Page, head: int, since: float, record: Callable[[str, object], None]) -> None:
-    """Wait until the map of a page shows a decision, and record how long that took."""
-    page.wait_for_selector(f"{MAP}[data-head='{head}']", timeout=SECONDS * 1000)
-    record("seconds_to_the_other_tab", round(time.monotonic() - since, 2))
+def answered(page: Page, times: int) -> None:
+    """Wait until the page has asked so many times for what is new, and been answered."""
+    for _ in range(times):
+        page.wait_for_event("response", lambda answer: answer.url.endswith("/head"))
+
+
+class Heads:
+    """What a page was answered when it asked for what is new: the journal's head, each time."""
+
+    def __init__(self, page: Page) -> None:
+        self.page, self.answers = page, list[Response]()
+        page.on("response", lambda one: self.answers.append(one) if self._is_head(one) else None)
+
+    @staticmethod
+    def _is_head(answer: Response) -> bool:
+        return answer.url.endswith("/head")
+
+    def shown(self, head: int) -> None:
+        """Wait until the map shows a decision: one run after the first answer that tells it."""
+        self.page.wait_for_selector(f"{MAP}[data-head='{head}']")
+        told = [answer.json()["seq"] >= head for answer in list(self.answers)]
+        # one more where the script was busy or the answer of the first came while it ran
+        assert sum(told) <= 2 + BUSY, "the first or the second answer that tells it is obeyed"
 
 
 def script_runs(page: Page) -> None:
@@ -73,7 +93,7 @@ def legend_counts(page: Page) -> dict[str, int]:
 
 
 def test_a_label_given_in_one_tab_is_seen_in_the_other(
-    tab: Callable[[], Page], digits: str, record_property
+    tab: Callable[[], Page], digits: str
 ) -> None:
     mine, hers = tab(), tab()
     hers.get_by_label("Colour the items by").select_option("category")
@@ -81,26 +101,27 @@ def test_a_label_given_in_one_tab_is_seen_in_the_other(
     mine.locator(f"{MAP} [data-code='0']").press("Shift+Enter")
     wait_for(mine, f"{count:,} selected")
     choose_label(mine, "zero")
-    started = time.monotonic()
+    heads = Heads(hers)
     mine.get_by_role("button", name="Label").first.click()
-    shown(hers, 1, started, record_property)
+    heads.shown(1)
     wait_for(hers, "Undo category: zero")
     expect(hers.locator(f"{MAP} .atlas-legend, {MAP}").first).to_contain_text("zero")
     assert legend_counts(hers) == {"zero": count}
     wait_for(mine, "Undo category: zero")
-    mine.wait_for_timeout(1500)  # on a busy machine one's own act may be news, once
+    answered(mine, 2)  # on a busy machine one's own act may be news, once
     script_runs(mine)
-    mine.wait_for_timeout(2500)
+    answered(mine, 3)
     assert mine.evaluate("window.runs") == 0, "what is known already wakes nobody"
 
 
 def test_a_label_given_on_the_command_line_is_seen_in_the_browser(
-    tab: Callable[[], Page], digits: str, record_property
+    tab: Callable[[], Page], digits: str
 ) -> None:
     page = tab()
+    heads = Heads(page)
     command = [sys.executable, "-m", "curation.cli", "label", "-d", digits, "cluster:1", "one"]
     subprocess.run(command, check=True, env=dict(os.environ), capture_output=True)
-    shown(page, 1, time.monotonic(), record_property)
+    heads.shown(1)
     wait_for(page, "Undo category: one")
 
 
@@ -134,11 +155,51 @@ def test_nothing_moves_while_the_pointer_is_down(tab: Callable[[], Page], digits
     page.mouse.move(20, 500)
     page.mouse.down()
     other.label(other.select("cluster:0"), "zero")
-    for _ in range(3):
-        page.wait_for_event("response", lambda answer: answer.url.endswith("/head"))
+    answered(page, 3)
     assert page.evaluate("window.runs") == 0
     page.mouse.up()
     page.wait_for_selector(f"{MAP}[data-head='1']", timeout=SECONDS * 1000)
+
+
+def test_news_do_not_end_what_the_script_is_doing(tab: Callable[[], Page], digits: str) -> None:
+    page, other = tab(), Workspace(digits)
+    state = """state => document.querySelector('[data-testid="stApp"]')
+        .setAttribute('data-test-script-state', state)"""
+    page.evaluate(state, "running")
+    other.label(other.select("cluster:0"), "zero")
+    answered(page, 4)
+    assert page.locator(MAP).get_attribute("data-head") == "0"
+    page.evaluate(state, "notRunning")
+    page.wait_for_selector(f"{MAP}[data-head='1']")
+
+
+def test_a_selection_that_got_lost_on_the_way_is_told_again_once(
+    tab: Callable[[], Page], digits: str
+) -> None:
+    page, other = tab(), Workspace(digits)
+    count = len(other.select("cluster:0"))
+    page.locator(MAP).evaluate("root => { root.atlasMap.onSelection = () => {}; }")
+    page.locator(f"{MAP} [data-code='0']").press("Shift+Enter")
+    page.wait_for_selector(f"{MAP}[data-selected='{count}'][data-seq='1']")
+    wait_for(page, "Nothing selected")
+    other.label(other.select("cluster:1"), "one")  # whatever lets the script run again
+    wait_for(page, f"{count:,} selected")
+    script_runs(page)
+    answered(page, 3)
+    assert page.evaluate("window.runs") == 0, "it was heard, and is not told for ever"
+
+
+def test_metadata_joined_again_is_shown_without_a_reload(
+    tab: Callable[[], Page], digits: str
+) -> None:
+    page, other = tab(), Workspace(digits)
+    page.get_by_label("Colour the items by").select_option("field.digit")
+    page.wait_for_selector(f"{MAP}[data-color='field.digit']")
+    ids = other.atlas().item_ids.tolist()
+    names = ["odd" if k % 2 else "even" for k in range(len(ids))]
+    other.store.save_fields(pa.table({"item_id": ids, "digit": names}))
+    page.locator(f"{MAP}").get_by_text("odd").first.wait_for()
+    assert page.locator(MAP).get_attribute("data-head") == "0", "nobody has decided anything"
 
 
 def test_a_newer_atlas_is_told_and_the_one_that_is_shown_stays(
@@ -167,7 +228,7 @@ def test_a_page_that_nobody_looks_at_asks_nothing_and_one_without_a_server_waits
     page.evaluate(hide, True)
     page.wait_for_timeout(1000)  # what was on its way
     asked.clear()
-    page.wait_for_timeout(2500)
+    page.wait_for_timeout(2500)  # nothing tells of what is not asked
     assert asked == []
     other = Workspace(digits)
     other.label(other.select("cluster:0"), "zero")

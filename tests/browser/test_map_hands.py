@@ -415,6 +415,41 @@ def test_the_question_mark_opens_a_sheet_of_all_keys_and_escape_gives_the_focus_
     assert page.evaluate("document.activeElement.dataset.act") == "box"
 
 
+@pytest.mark.parametrize("where", ["dd >> nth=0", "body"])
+def test_escape_closes_the_sheet_of_keys_wherever_one_clicked_and_keeps_the_selection(
+    page: Page, where: str
+) -> None:
+    show_map(page, FEW)
+    told_after(page, lambda: take(page, 3))
+    press(page, "?")
+    sheet = page.get_by_role("dialog", name="Keys of the map")
+    if where == "body":  # the focus is behind the sheet, as a script of the page may put it
+        page.locator(MAP).focus()
+    else:
+        sheet.locator(where).click()
+    page.keyboard.press("i")
+    page.keyboard.press("Escape")
+    sheet.wait_for(state="hidden")
+    assert page.locator(MAP).get_attribute("data-selected") == str((FEW.cluster == 3).sum())
+    assert len(page.evaluate("window.told")) == 1
+
+
+def test_when_the_modes_go_the_stop_and_the_focus_go_to_the_tool_in_hand(page: Page) -> None:
+    show_map(page, FEW)
+    press(page, "l")
+    stops = page.locator(".tools button:not([tabindex='-1'])")
+    focused = "document.activeElement.dataset.act"
+    page.locator("[data-act='subtract']").focus()
+    page.keyboard.press("p")
+    assert [one.get_attribute("data-act") for one in stops.all()] == ["pan"]
+    assert page.evaluate(focused) == "pan"
+    press(page, "l")
+    page.locator("[data-act='add']").click()
+    press(page, "p")  # the focus is on the map: it stays there
+    assert [one.get_attribute("data-act") for one in stops.all()] == ["pan"]
+    assert page.evaluate(f"document.activeElement.matches('{MAP}')")
+
+
 @pytest.mark.parametrize(("touch", "least"), [(False, 32), (True, 44)])
 def test_buttons_are_large_enough_to_hit(open_page: Open, touch: bool, least: int) -> None:
     page = open_page(has_touch=touch, is_mobile=touch)

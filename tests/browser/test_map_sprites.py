@@ -337,6 +337,48 @@ def test_what_fails_is_asked_once_more_later_and_then_left_grey(page: Page, site
     assert page.locator(f"{MAP}:not([data-error])").count() == 1
 
 
+FAILED = f"{THE_MAP}.thumbnails.pictures?.small.failed"
+GIVEN_UP = f"""() => {{ const failed = {FAILED};
+  return failed?.size && [...failed.values()].every((times) => times === 2) }}"""
+
+
+def test_what_stayed_grey_is_asked_for_once_more_after_half_a_minute(
+    page: Page, site: Site
+) -> None:
+    site.sheets_broken = True
+    page.clock.install()
+    show_map(page, FEW)
+    go(page, 32768, 32768, 0.03)
+    page.wait_for_function(f"() => {FAILED}?.size > 0")
+    page.clock.run_for(6_000)
+    page.wait_for_function(GIVEN_UP)
+    asked = len(site.sheets)
+    page.clock.run_for(20_000)
+    assert len(site.sheets) == asked
+    page.clock.run_for(6_000)
+    page.wait_for_function(GIVEN_UP)
+    assert len(site.sheets) == asked + 1
+    site.sheets_broken = False
+    page.clock.run_for(32_000)
+    page.clock.resume()
+    settle(page)
+    assert drawn(page) > 0
+
+
+def test_a_sheet_that_arrives_brings_back_what_stayed_grey(page: Page, site: Site) -> None:
+    site.sheets_broken = True
+    show_map(page, GRID)
+    go(page, 12000, 12000, 30 / STEP)
+    page.wait_for_function(GIVEN_UP, timeout=20_000)
+    site.sheets_broken = False
+    page.wait_for_function(f"performance.now() > {THE_MAP}.thumbnails.pictures.pausedUntil")
+    go(page, 50000, 50000, 30 / STEP)  # others are asked for, and come
+    settle(page)
+    go(page, 12000, 12000, 30 / STEP)
+    settle(page)
+    assert drawn(page) > 100
+
+
 # ---- switches -----------------------------------------------------------------------------------
 
 

@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import PIL.Image
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -115,6 +116,32 @@ def test_who_knows_a_later_journal_than_this_one_gets_the_whole_column(
     assert (found["form"], found["seq"]) == ("full", 0)
 
 
+def test_who_knows_a_journal_made_anew_under_the_name_gets_the_whole_column(
+    workspace: Workspace, version: str
+) -> None:
+    for number in range(3):
+        workspace.label(workspace.select(f"cluster:{number}"), str(number))
+    mine = workspace.dataset.dataset_id
+    same = header(ask(workspace, f"column/{version}/category?since=2&journal={mine}").body)
+    assert (same["form"], same["journal"]) == ("delta", mine)
+    found = ask(workspace, f"column/{version}/category?since=2&journal={'f' * 32}")
+    assert header(found.body)["form"] == "full"
+
+
+def test_metadata_joined_again_is_news_and_another_column(
+    workspace: Workspace, version: str
+) -> None:
+    def told() -> tuple[object, object, bytes]:
+        column = ask(workspace, f"column/{version}/field.digit?since=1").body
+        return json.loads(ask(workspace, "head").body)["tables"], header(column)["seq"], column
+
+    before = told()
+    ids = workspace.atlas().item_ids.tolist()
+    digits = [k % 3 for k in range(len(ids))]
+    workspace.store.save_fields(pa.table({"item_id": ids, "digit": digits}))
+    assert all(old != new for old, new in zip(before, told(), strict=True))
+
+
 def test_a_machine_field_is_whole_whatever_the_asker_knows(
     workspace: Workspace, version: str
 ) -> None:
@@ -169,12 +196,14 @@ def test_a_sheet_has_cells_of_the_size_asked_for(
 def test_the_head_tells_the_newest_decision_and_atlas_and_folds_nothing(
     workspace: Workspace, version: str
 ) -> None:
-    assert json.loads(ask(workspace, "head").body) == {"seq": 0, "version": version}
+    journal = workspace.dataset.dataset_id
+    known = {"journal": journal, "seq": 0, "version": version, "tables": fields.stamp(workspace)}
+    assert json.loads(ask(workspace, "head").body) == known
     other = Workspace(workspace.name)
     other.label(other.select("cluster:0"), "zero")
     statements: list[str] = []
     workspace.journal._db.set_trace_callback(statements.append)
-    assert json.loads(ask(workspace, "head").body) == {"seq": 1, "version": version}
+    assert json.loads(ask(workspace, "head").body) == {**known, "seq": 1}
     workspace.journal._db.set_trace_callback(None)
     assert statements == ["SELECT coalesce(max(seq), 0) FROM decisions"]
     assert workspace.labels.counts("category") == {}, "nothing was replayed"

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import streamlit as st
+from streamlit.testing.v1 import AppTest
 
 from curation.app import state
 from curation.app.components import acts
@@ -24,6 +25,54 @@ def workspace(digits: str) -> Workspace:
     opened.label(Selection(some.item_ids[:5], some.atlas_version), "zero")
     opened.label(Selection(some.item_ids[5:8], some.atlas_version), "one")
     return opened
+
+
+# ---- a callback is done to its end
+
+
+def interrupted() -> None:
+    """A page whose dataset is slow: the script is asked to run again in the middle of an act."""
+    import numpy as np
+    import streamlit as st
+    from streamlit.runtime.scriptrunner import get_script_run_ctx
+    from streamlit.runtime.scriptrunner_utils.script_requests import RerunData
+
+    from curation.app import state
+    from curation.app.components import acts
+    from curation.viewer import payload
+    from curation.workspace import shared
+
+    class Slow:
+        def __getattr__(self, name: str) -> object:
+            context = get_script_run_ctx()
+            if context is not None and st.session_state.get("busy") and name in ("atlas", "label"):
+                context.script_requests.request_rerun(RerunData())
+            return getattr(shared("digits"), name)
+
+    @state.undivided()
+    def lasso() -> None:
+        atlas = shared("digits").atlas()
+        bits = payload.encode_selection(np.arange(10), atlas)
+        message = {"version": atlas.version, "n": len(atlas), "count": 10, "bits": bits, "seq": 7}
+        state.take_message(Slow(), message)
+
+    st.session_state["busy"] = True
+    st.session_state.setdefault("label-category", "zero")
+    st.button("lasso", on_click=lasso)
+    st.button("label", on_click=lambda: acts._label(Slow()))
+    held, said = state.selection(), state.said()
+    if said is not None:
+        st.session_state["toast"] = said[1]
+    st.text(f"{0 if held is None else len(held)} {state.heard()} {st.session_state.get('toast')}")
+
+
+def test_what_happens_in_the_page_meanwhile_ends_no_act_in_its_middle(digits: str) -> None:
+    page = AppTest.from_function(interrupted, default_timeout=60).run()
+    page.button[0].click().run()
+    assert page.text[0].value == "10 7 None", "the selection was taken, and is told as heard"
+    page.button[1].click().run()
+    assert page.text[0].value == "0 7 category: zero · 10 items", "done, said and cleared"
+    assert Workspace(digits).journal.head == 1 and not page.exception
 
 
 # ---- what a tab remembers

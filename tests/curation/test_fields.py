@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +126,7 @@ KINDS: dict[str, tuple[list[Any], list[Any]]] = {
     "texts": (["b", " a ", "", None], ["b", "a", None, None]),
     "leading zeros": (["007", "12", "7", ""], ["007", "12", "7", None]),
     "one that is no number": (["1", "2", "n/a", None], ["1", "2", "n/a", None]),
+    "one name in two spellings": (["a  b", "a b", "a\tb", "c"], ["a b", "a b", "a b", "c"]),
     "a line break": (["a\nb", None, "c", "c"], ["a b", None, "c", "c"]),
     "numbers": ([0.5, None, float("inf"), 3.0], [0.5, None, None, 3.0]),
     "too large": ([0.5, 1e300, 2.0, 1.0], [0.5, None, 2.0, 1.0]),
@@ -169,8 +170,32 @@ def test_a_time_is_exact_near_the_first_one(workspace: Workspace) -> None:
     join(workspace, at=[datetime.fromtimestamp(1.7e9 + k, UTC) for k in range(n)])
     found = fields.column(workspace, "field.at")
     assert isinstance(found, ValueColumn)
-    assert (found.zero, found.unit) == (1.7e9, "time")
-    assert found.values.tolist() == list(range(n))
+    assert (found.zero % 86400, found.unit) == (0, "time")
+    assert values_of(found) == [1.7e9 + k for k in range(n)]
+
+
+def test_midnights_of_fifty_years_are_exact_and_times_are_kept_whole(workspace: Workspace) -> None:
+    n = len(workspace.atlas())
+    first = datetime(1975, 3, 1, 10, 0, 15, tzinfo=UTC)
+    days = [datetime(1975, 3, 2, tzinfo=UTC) + timedelta(days=10 * k) for k in range(n - 2)]
+    last = datetime(2024, 12, 31, 23, 59, 59, tzinfo=UTC)
+    join(workspace, at=[first, *days, last])
+    found = fields.column(workspace, "field.at")
+    assert isinstance(found, ValueColumn) and found.exact is not None
+    assert values_of(found)[1:-1] == [day.timestamp() for day in days]
+    assert found.exact.tolist() == [day.timestamp() for day in (first, *days, last)]
+
+
+def test_metadata_joined_again_has_another_number_and_stamp(workspace: Workspace) -> None:
+    def told() -> tuple[str, dict[str, int]]:
+        return fields.stamp(workspace), {one.name: one.seq for one in fields.fields(workspace)}
+
+    stamp, before = told()
+    join(workspace, digit=[k % 3 for k in range(len(workspace.atlas()))])
+    again, after = told()
+    assert again != stamp and after["field.digit"] != before["field.digit"]
+    assert fields.column(workspace, "field.digit").seq == after["field.digit"]
+    assert {name for name in after if after[name] != before.get(name)} == {"field.digit"}
 
 
 def test_digits_in_names_are_sorted_as_numbers() -> None:
@@ -230,6 +255,31 @@ def test_label_quality_comes_from_the_first_record_of_an_image(workspace: Worksp
     assert not any(value is not None for value in found[3:])
 
 
+@pytest.mark.parametrize(
+    "quality", ["9" * 30, "9" * 5000, "1e999", '"high"', "true", "[1]", '{"of": 1}', "NaN"]
+)
+def test_a_label_quality_that_is_no_finite_number_is_none(
+    workspace: Workspace, quality: str
+) -> None:
+    ids = workspace.atlas().item_ids
+    # a number further inside the record makes every one of them look as if it told one
+    inside = '{"label_quality_estimation": 1}'
+    told = [quality, "0.5", "1"]
+    workspace.store.add_records(
+        {
+            "image_id": str(ids[row]),
+            "path": "x",
+            "record_id": "a",
+            "record": f'{{"other": {inside}, "label_quality_estimation": {text}}}',
+            "made_at": "2024-01-01",
+        }
+        for row, text in enumerate(told)
+    )
+    read = aligned.read(workspace.store, "records")["label_quality"].to_pylist()
+    assert read == [1e30 if quality == "9" * 30 else None, 0.5, 1.0]
+    assert shown(workspace)["label_quality"] == "value"
+
+
 def test_columns_are_in_the_order_of_the_atlas_asked_for(workspace: Workspace) -> None:
     atlas = workspace.atlas()
     records = workspace.records()
@@ -261,7 +311,8 @@ def test_a_label_changes_the_decided_column_and_keeps_its_code(workspace: Worksp
     flags = fields.column(workspace, "flags")
     assert isinstance(flags, CodeColumn)
     assert flags.codes[:4].tolist() == [0, 0, 0, 8]
-    assert fields.column(workspace, "field.digit").seq == 0
+    known = {field.name: field.seq for field in fields.fields(workspace)}
+    assert fields.column(workspace, "field.digit").seq == known["field.digit"]
 
 
 def test_new_metadata_changes_the_machine_column(tmp_path: Path, digits: str) -> None:
@@ -376,6 +427,27 @@ def test_a_card_shows_at_most_eight_fields_that_hold_something(workspace: Worksp
     ]
     assert found["ac"].startswith("one two xxx") and len(found["ac"]) == 200
     assert found["f0"] == "0.5"
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "text"),
+    [
+        (pa.timestamp("us"), 253402300800_000000, "10000-01-01 00:00:00"),
+        (pa.timestamp("us"), -62198755200_500000, "-0002-12-31 23:59:59"),
+        (pa.timestamp("us", "UTC"), 1714564801_000005, "2024-05-01 12:00:01Z"),
+        (pa.timestamp("ns"), 1714564801_000000005, "2024-05-01 12:00:01"),
+        (pa.date32(), 2932897, "10000-01-01"),
+    ],
+)
+def test_a_card_shows_times_that_python_cannot_hold(
+    kind: pa.DataType, value: int, text: str, workspace: Workspace
+) -> None:
+    ids = workspace.atlas().item_ids
+    whole = pa.int32() if kind == pa.date32() else pa.int64()
+    when = pa.array([value] * len(ids), whole).cast(kind)
+    rows = pa.table({"item_id": pa.array(ids.tolist()), "when": when})
+    workspace.store.save_fields(rows)
+    assert lines(workspace, 0)["when"] == text
 
 
 @pytest.mark.parametrize("row", [-1, 1797, 10**12])

@@ -5,9 +5,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from scipy.spatial import cKDTree
 
+from curation import fields
 from curation.fields import CodeColumn, ValueColumn
 from curation.viewer import layouts, payload
 from curation.workspace import Workspace
@@ -244,6 +246,40 @@ def test_times_fall_into_calendar_units(first: str, last: str, names: list[str])
     found = bins(np.linspace(0, ends[1] - ends[0], 50), unit="time", zero=ends[0])
     assert [found[0][0], found[-1][0]] == names
     assert len(found) <= layouts.MOST_BINS and sum(count for _, count in found) == 50
+
+
+@pytest.mark.parametrize(
+    "first", ["2015-03-01T10:00:15", "2015-03-01T10:00:11", "2014-07-03T12:34:56"]
+)
+def test_dates_stand_in_their_own_year_whatever_the_first_time_is(digits: str, first: str) -> None:
+    workspace = Workspace(digits)
+    ids = workspace.atlas().item_ids.tolist()
+    days = ["2022-01-01", "2023-01-01", "2024-01-01T00:00:00", "2023-12-31T23:59:59"]
+    texts = [first, *(days[k % 4] for k in range(len(ids) - 1))]
+    workspace.store.save_fields(pa.table({"item_id": ids, "at": texts}))
+    stack, names = layouts.stacks(fields.column(workspace, "field.at"))
+    years = [names[code].removeprefix("≤ ").removeprefix("≥ ")[:4] for code in stack[1:]]
+    assert years == [text[:4] for text in texts[1:]]
+
+
+@pytest.mark.parametrize("top", [1e17, 1e20, float(np.finfo(np.float32).max)])
+def test_numbers_beyond_all_bounds_stand_in_the_last_column(top: float) -> None:
+    for values in (np.linspace(0, 1, 995), np.arange(995)):
+        found = bins(np.r_[values, [top] * 5])
+        assert found[-1][0].startswith("≥ ") and found[-1][1] >= 5
+        assert len(found) <= layouts.MOST_BINS and sum(count for _, count in found) == 1000
+        assert max(len(name) for name, _ in found) < 30
+    assert bins([top, top])[0][1] == 2
+    assert sum(count for _, count in bins([-top, 0, top])) == 3
+
+
+@pytest.mark.parametrize(
+    ("zero", "name"),
+    [(253402300800, "10000-01-01 00:00"), (-62167219200 - 86400, "-001-12-31 00:00")],
+)
+def test_times_outside_the_years_of_a_calendar_are_named_too(zero: float, name: str) -> None:
+    assert bins([0, 5], unit="time", zero=zero) == [(name, 2)]
+    assert len(bins([0, 4e11], unit="time", zero=zero)) <= layouts.MOST_BINS
 
 
 # ---- a dataset ----------------------------------------------------------------------------------

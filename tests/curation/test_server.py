@@ -1,7 +1,9 @@
 """The routes: what the page needs, for this machine's own page only."""
 
 import io
+import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import PIL.Image
@@ -10,9 +12,10 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
-from curation.server import Guard, middleware, routes
-from curation.viewer import payload
-from curation.workspace import Workspace
+from curation import fields, server
+from curation.server import Guard, middleware, routes, warm
+from curation.viewer import answers, payload
+from curation.workspace import Workspace, shared
 
 LOCAL = "http://127.0.0.1:8501"
 
@@ -149,7 +152,7 @@ def test_packed_bytes_are_left_alone_by_gzip_and_kept_by_their_tag(
 def test_the_head_is_asked_anew_every_time(client: TestClient, workspace: Workspace) -> None:
     first = client.get("/api/v1/digits/head")
     assert first.headers["cache-control"] == "no-store" and "etag" not in first.headers
-    assert first.json() == {"seq": 0, "version": workspace.newest_version()}
+    assert first.json() == answers.news(workspace)
     workspace.label(workspace.select("cluster:0"), "zero")
     assert client.get("/api/v1/digits/head").json()["seq"] == 1
 
@@ -238,3 +241,34 @@ def test_what_is_not_there_is_a_line_and_never_a_file(client: TestClient, path: 
     answer = client.get(f"/api/v1/{path}")
     assert answer.status_code == 404
     assert len(answer.content) < 400
+
+
+# ---- the start
+
+
+def test_the_first_page_finds_what_it_shows_in_ram(
+    digits: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CURATE_DATASET", digits)
+    warm()
+    workspace = shared(digits)
+    version = workspace.newest_version()
+    monkeypatch.setattr(workspace.store, "atlas", None)
+    monkeypatch.setattr(workspace.store, "read", None)
+    atlas = workspace.atlas(version)
+    assert fields.fields(workspace, atlas.version)
+    assert fields.details(workspace, atlas.version, 1)["item_id"] == atlas.item_ids[1]
+
+
+def test_the_server_warms_up_beside_its_start_and_trouble_ends_that_quietly(
+    digits: str, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = threading.Event()
+    monkeypatch.setattr(server, "warm", done.set)
+    with TestClient(Starlette(lifespan=server.lifespan)):
+        assert done.wait(10)
+    card = home / digits / "dataset.json"
+    card.write_text(card.read_text().replace('"format":', '"former":'))
+    warm()
+    monkeypatch.setenv("CURATE_HOME", str(home / "nothing"))
+    warm()

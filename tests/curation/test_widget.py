@@ -13,12 +13,13 @@ from typing import Any, ClassVar
 
 import comm.base_comm
 import numpy as np
+import pyarrow as pa
 import pytest
 
 import curation
 from curation.journal import Journal
 from curation.notebook import OpenDataset
-from curation.viewer import answers, payload
+from curation.viewer import answers, payload, widget
 from curation.viewer.widget import AtlasMap
 from curation.workspace import Workspace
 from embeddings.errors import CurationError
@@ -256,13 +257,59 @@ def test_decisions_have_the_refusals_of_the_workspace(shown: AtlasMap, page: Pag
     assert shown.label("nine", overwrite=True).n_items == 2
 
 
-def test_others_decisions_are_told_within_two_seconds(shown: AtlasMap) -> None:
+def test_others_decisions_are_told_at_the_second_look_at_the_latest(
+    shown: AtlasMap, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert widget.BEAT <= 1  # so within two seconds, where the machine is not loaded
+    looks, told = [0], []
+    real = AtlasMap.follow
+
+    def counted(one: AtlasMap) -> None:
+        looks[0] += one is shown
+        real(one)
+
+    monkeypatch.setattr(AtlasMap, "follow", counted)
+    shown.observe(lambda change: told.append((looks[0], change["new"]["fields"][1])), "data")
     other = Workspace("digits", "somebody else")
     decision = other.label(other.select("cluster:0"), "zero")
-    begun = time.monotonic()
+    before = looks[0]
+    wait_for(lambda: bool(told))
+    assert (told[0][1]["name"], told[0][1]["seq"]) == ("category", decision.seq)
+    assert told[0][0] - before <= 2  # one may have been under way
+
+
+@pytest.mark.parametrize(
+    "error", [CurationError("the table is away"), RuntimeError("lance error: Not found"), OSError()]
+)
+def test_news_that_could_not_be_read_is_told_when_it_can(
+    shown: AtlasMap, page: Page, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    other = Workspace("digits", "somebody else")
+
+    def away(*_: object) -> None:
+        raise error
+
+    with monkeypatch.context() as broken:
+        broken.setattr(widget, "fields", away)
+        decision = other.label(other.select("cluster:0"), "zero")
+        wait_for(lambda: bool(page.told))
+    said = page.told[0][0]["trouble"]
+    assert (str(error) or "OSError") in said and "\n" not in said
     wait_for(lambda: shown.data["fields"][1]["seq"] == decision.seq)
-    assert time.monotonic() - begun < 2
-    assert shown.data["fields"][1]["name"] == "category"
+    wait_for(lambda: page.told[-1][0] == {"trouble": ""})
+
+
+def test_a_decision_that_the_map_cannot_follow_yet_is_returned(
+    shown: AtlasMap, page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: object) -> None:
+        raise OSError("stale file handle")
+
+    page.say(drawn(shown, [3, 5]))
+    with monkeypatch.context() as broken:
+        broken.setattr(widget, "fields", away)
+        assert shown.label("seven").n_items == 2
+    wait_for(lambda: shown.data["fields"][1]["seq"] == 1)
 
 
 # ---- life
@@ -282,6 +329,16 @@ def test_a_closed_map_ends_its_threads_and_is_let_go(
     gc.collect()
     assert gone() is None
     wait_for(lambda: not [t for t in threading.enumerate() if t.name.startswith("map")])
+
+
+def test_what_a_page_says_to_a_closed_map_is_not_answered(shown: AtlasMap, page: Page) -> None:
+    shown.close()
+    assert widget._heard(shown, {"id": 1, "path": "head"}, []) is None
+    shown._ask(1, "head", b"")  # it was closed while the message was being read
+    widget._heard(shown, drawn(shown, [3]), [])
+    assert shown.selected_count == 0
+    assert [content for content, _ in page.told if "id" in content] == []
+    shown.close()
 
 
 def test_a_journal_that_cannot_be_read_is_said_on_the_map_until_it_can(
@@ -308,6 +365,25 @@ def test_the_colour_must_be_a_field_of_the_items(shown: AtlasMap, page: Page) ->
         shown.color_by = "colour"
     with pytest.raises(CurationError, match="no field"):
         curation.open("digits").map(color_by="colour")
+
+
+def test_metadata_joined_later_is_offered_without_a_decision(shown: AtlasMap) -> None:
+    workspace = Workspace("digits")
+    ids = pa.array(workspace.atlas().item_ids.tolist())
+    workspace.store.save_fields(pa.table({"item_id": ids, "no": pa.array(range(len(ids)))}))
+    wait_for(lambda: "field.no" in [field["name"] for field in shown.data["fields"]])
+    assert shown.data["fields"][1]["seq"] == 0
+
+
+def test_the_colour_may_be_a_field_that_was_joined_later(shown: AtlasMap, page: Page) -> None:
+    workspace = Workspace("digits")
+    ids = workspace.atlas().item_ids
+    sides = pa.array(["left" if k % 2 else "right" for k in range(len(ids))])
+    shown._over.set()  # nobody looks for news: the choice itself must
+    workspace.store.save_fields(pa.table({"item_id": pa.array(ids.tolist()), "side": sides}))
+    shown.color_by = "field.side"
+    assert "field.side" in [field["name"] for field in shown.data["fields"]]
+    assert page.told[-1][0] == {"color_by": "field.side"}
 
 
 def test_an_atlas_that_is_not_there_is_refused(digits: str) -> None:

@@ -142,6 +142,7 @@ def history_buttons(workspace: Workspace) -> None:
     )
 
 
+@state.undivided()
 def select_cluster(workspace: Workspace, cluster: int) -> None:
     """Select one cluster, on the map too."""
     atlas = state.atlas(workspace)
@@ -152,6 +153,7 @@ def select_cluster(workspace: Workspace, cluster: int) -> None:
 # the last stray was dropped.
 
 
+@state.undivided()
 def _label(workspace: Workspace) -> None:
     field = str(state.value("field") or FIELDS[0])
     chosen, name = state.kept(), state.value(f"label-{field}")
@@ -170,12 +172,14 @@ def _label(workspace: Workspace) -> None:
     state.act(work)
 
 
+@state.undivided()
 def _flag(workspace: Workspace, flag: str, *, remove: bool = False) -> None:
     chosen, reason = state.kept(), state.value("flag-reason") or None
     if chosen is not None:
         state.act(lambda: _finish(workspace.flag(chosen, flag, remove=remove, note=reason)))
 
 
+@state.undivided()
 def _undo(workspace: Workspace, shown: Decision | None) -> None:
     """Undo the act that the button showed and no other; its items are selected again."""
     if shown is None:
@@ -189,6 +193,7 @@ def _undo(workspace: Workspace, shown: Decision | None) -> None:
     state.act(work)
 
 
+@state.undivided()
 def _redo(workspace: Workspace, shown: Decision | None) -> None:
     """Redo the act that the button showed, and no other."""
     if shown is None:
@@ -262,6 +267,7 @@ def _ask(workspace: Workspace, chosen: Selection, name: str, field: str) -> None
         st.rerun()  # a dialog runs alone: this closes it
 
 
+@state.undivided()
 def _answer(work: Callable[[], str | None]) -> None:
     """Do as answered before the page is drawn: afterwards its fields could not be emptied."""
     state.set_value("ask", None)

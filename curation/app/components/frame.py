@@ -8,6 +8,7 @@ from typing import Any
 import streamlit as st
 
 from curation.app import state
+from curation.viewer.answers import news
 from curation.viewer.component import follow_journal
 from curation.workspace import Workspace
 from embeddings import dataset as datasets
@@ -123,14 +124,9 @@ def words() -> None:
 
 def live(workspace: Workspace) -> None:
     """Draw the page again when others decide something, and say when they made a newer atlas."""
-    head = workspace.labels.refresh()
-    runs = workspace.runs()
-    follow_journal(
-        "live",
-        f"/api/v1/{workspace.name}/head",
-        seq=head,
-        version=str(runs[0]["version"]) if runs else None,
-        on_news=state.others_decided,
-    )
+    # asked before anything is drawn: what is decided meanwhile is news
+    known = news(workspace)
+    url = f"/api/v1/{workspace.name}/head"
+    follow_journal("live", url, known=known, on_news=state.others_decided)
     if state.newer(workspace):
         st.toast("There is a newer atlas: choose it on the left.", icon=":material/auto_awesome:")

@@ -31,6 +31,11 @@ def page(workspace: Workspace) -> None:
 
 def _map(workspace: Workspace, atlas: Atlas) -> None:
     key = f"map-{workspace.name}"
+
+    @state.undivided()
+    def take() -> None:
+        state.take_message(workspace, state.value(key).selection)
+
     component.atlas_map(
         key,
         base=f"/api/v1/{workspace.name}",
@@ -38,8 +43,10 @@ def _map(workspace: Workspace, atlas: Atlas) -> None:
         fields=[vars(field) for field in fields(workspace, atlas.version)],
         command=state.command(),
         session=state.session(workspace),
+        journal=workspace.dataset.dataset_id,
+        heard=state.heard(),
         height=HEIGHT,
-        on_selection=lambda: state.take_message(workspace, state.value(key).selection),
+        on_selection=take,
     )
 
 
@@ -113,6 +120,11 @@ def _sheet(workspace: Workspace, held: Selection) -> None:
     instance = state.value("field") == "instance"
     names = workspace.labels.instance(items) if instance else workspace.labels.category(items)
     key = f"sheet-{workspace.name}"
+
+    @state.undivided()
+    def take() -> None:
+        state.take_strays(state.value(key).strays, ids)
+
     component.contact_sheet(
         key,
         item_ids=ids,
@@ -123,6 +135,6 @@ def _sheet(workspace: Workspace, held: Selection) -> None:
         dropped=[at for at, item_id in enumerate(ids) if item_id in gone],
         total=total,
         height=SHEET_HEIGHT,
-        on_strays=lambda: state.take_strays(state.value(key).strays, ids),
+        on_strays=take,
     )
     st.container(key="tip").caption(tip)

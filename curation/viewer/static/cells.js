@@ -9,6 +9,7 @@ const SHEET_BACKLOG = 4; // sheets that wait for the graphics card before no mor
 const UPLOAD_MS = { moving: 3, still: 12 }; // of a frame, for cells that have arrived
 const ASK_AGAIN = 4000; // ms after which what failed is asked for once more
 const SHEET_TRIES = 2;
+const SHEET_PATIENCE = 30_000; // ms after which what failed that often gets one more chance
 
 /**
  * A picture of half the side: every pixel the mean of four.
@@ -169,6 +170,11 @@ export class CellTier {
     gl.pixelStorei(gl.UNPACK_ROW_LENGTH, 0);
   }
 
+  /** Let what failed too often be asked for once more. */
+  forgive() {
+    for (const [item, times] of this.failed) this.failed.set(item, Math.min(times, SHEET_TRIES - 1));
+  }
+
   /** Forget all pictures; the texture stays. */
   clear() {
     for (const kept of [this.slots, this.wanted, this.asked, this.failed]) kept.clear();
@@ -199,6 +205,9 @@ export class Pictures {
     /** @type {Arrival[]} */
     this.arrived = [];
     this.pausedUntil = 0;
+    this.patience = SHEET_PATIENCE;
+    /** @type {number | undefined} the timer of one more chance */
+    this.chance = undefined;
     this.pen = /** @type {CanvasRenderingContext2D} */ (
       document.createElement('canvas').getContext('2d', { willReadFrequently: true })
     );
@@ -241,6 +250,7 @@ export class Pictures {
       const sheet = await this.decoded(bytes, tier, items.length);
       signal.throwIfAborted();
       this.arrived.push({ tier, items, sheet, next: 0 });
+      for (const { failed } of this.tiers) failed.clear(); // the server is well
     } catch (error) {
       for (const item of items) tier.asked.delete(item);
       if (!signal.aborted) this.miss(flight, error);
@@ -250,7 +260,8 @@ export class Pictures {
   }
 
   /**
-   * What failed is asked for once more, later; then its place stays grey.
+   * What failed is asked for once more, later; then its place stays grey until another sheet
+   * arrives, or for half a minute.
    * @param {Flight} flight
    * @param {unknown} error
    */
@@ -260,6 +271,11 @@ export class Pictures {
     this.pausedUntil = performance.now() + ASK_AGAIN;
     clearTimeout(this.later);
     this.later = setTimeout(() => this.ready(), ASK_AGAIN + 1);
+    this.chance ??= setTimeout(() => {
+      this.chance = undefined;
+      for (const one of this.tiers) one.forgive();
+      this.ready();
+    }, this.patience);
   }
 
   /**
@@ -310,6 +326,8 @@ export class Pictures {
   clear() {
     for (const { abort } of this.flights) abort.abort();
     clearTimeout(this.later);
+    clearTimeout(this.chance);
+    this.chance = undefined;
     this.arrived = [];
     this.pausedUntil = 0;
     for (const tier of this.tiers) tier.clear();

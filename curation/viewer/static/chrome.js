@@ -222,6 +222,7 @@ export class Chrome {
       if (isOn) this.buttons.get(name)?.setAttribute('aria-pressed', String(isOn(map)));
     }
     this.tools.classList.toggle('drawing', tool !== 'pan');
+    if (tool === 'pan') this.leaveModes();
     for (const name of ['zoom', 'grow', 'clear']) this.able(name, selectedCount > 0);
     this.able('invert', n > 0);
     this.able('back', map.canStep(-1));
@@ -237,6 +238,17 @@ export class Chrome {
       brush: 'Paint over items · [ and ] change the brush · Shift adds, Alt takes away',
     }[tool];
     this.refreshPointer();
+  }
+
+  /** The modes are hidden now: the stop of the Tab key, and the focus, go to the tool in hand. */
+  leaveModes() {
+    const stop = /** @type {HTMLElement | null} */ (this.tools.querySelector('.mode [tabindex="0"]'));
+    const next = this.buttons.get('pan');
+    if (!stop || !next) return;
+    const { activeElement } = /** @type {Document | ShadowRoot} */ (stop.getRootNode());
+    stop.tabIndex = -1; // what cannot be seen loses the focus here, if not before
+    next.tabIndex = 0;
+    if (activeElement === stop) next.focus({ preventScroll: true });
   }
 
   /**

@@ -6,7 +6,7 @@
  * @typedef {Uint8Array | Uint16Array | Uint32Array | Int32Array | Float32Array} TypedArray
  * @typedef {{kind: string, version: string, n: number, extent: number[], levels: number[],
  *   legend: LegendEntry[], none: LegendEntry, field: string, form: string, coding: string,
- *   seq: number, since: number, min: number, max: number, low: number, high: number,
+ *   seq: number, journal?: string, since: number, min: number, max: number, low: number, high: number,
  *   bins: number[], unit: string, zero: number, ramp: string[], layout: string, cell: number,
  *   captions: {x: number, y: number, name: string, count: number}[]}} Header
  * @typedef {{header: Header, columns: Record<string, TypedArray>}} Packed
@@ -69,6 +69,7 @@ export class Column {
     this.coding = header.coding ?? 'category';
     this.none = header.none;
     this.seq = header.seq ?? 0;
+    this.journal = header.journal; // in which it counts; none where a machine filled the column
     /** @type {LegendEntry[]} of numbers, none */
     this.legend = header.legend ?? [];
     /** The numbers of a continuous column, NaN = none. */
@@ -126,8 +127,7 @@ export class Column {
   after({ header, columns }) {
     if (header.form === 'full') return columnOf(this.field, { header, columns });
     if (header.since !== this.seq) return null;
-    const wide = columns.codes.BYTES_PER_ELEMENT > this.codes.BYTES_PER_ELEMENT;
-    if (wide) return null;
+    if (columns.codes.BYTES_PER_ELEMENT !== this.codes.BYTES_PER_ELEMENT) return null; // none is written otherwise
     const codes = this.codes.slice();
     const { indices, codes: values } = columns;
     for (let k = 0; k < indices.length; k++) codes[indices[k]] = values[k];
@@ -170,7 +170,8 @@ export function columnOf(field, { header, columns }) {
 export async function fetchColumn(ask, version, field, have, signal) {
   const path = `column/${version}/${encodeURIComponent(field)}`;
   if (have) {
-    const next = have.after(parsePacked(await ask(`${path}?since=${have.seq}`, { signal })));
+    const journal = have.journal ? `&journal=${have.journal}` : '';
+    const next = have.after(parsePacked(await ask(`${path}?since=${have.seq}${journal}`, { signal })));
     if (next) return next;
   }
   return columnOf(field, parsePacked(await ask(path, { signal })));

@@ -252,6 +252,8 @@ export class Gestures {
 
   /** @param {KeyboardEvent} event */
   key(event) {
+    const { keySheet } = this.map;
+    if (keySheet.shown) return keySheet.key(event); // wherever the focus went meanwhile
     const target = /** @type {HTMLElement} */ (event.composedPath()[0]);
     const typed = event.getModifierState('AltGraph'); // [ and ] on many keyboards
     if (!typed && (event.ctrlKey || event.metaKey || (event.altKey && event.key !== 'Enter'))) return;

@@ -30,7 +30,7 @@ export class KeySheet {
     const groups = [...new Set(ACTIONS.map(({ group }) => group))].map((group) => this.group(group));
     const head = element('header', {}, element('h2', {}, 'Keys of the map'), this.close);
     const page = element('div', { class: 'page' }, head, element('div', { class: 'lists' }, ...groups));
-    this.root = element('div', { class: 'keys', role: 'dialog', 'aria-modal': 'true', 'aria-label': 'Keys of the map', hidden: '' }, page);
+    this.root = element('div', { class: 'keys', role: 'dialog', 'aria-modal': 'true', 'aria-label': 'Keys of the map', tabindex: '-1', hidden: '' }, page);
     this.close.addEventListener('click', () => this.hide());
     this.root.addEventListener('pointerdown', (event) => event.target === this.root && this.hide());
     this.root.addEventListener('keydown', (event) => this.key(event));
@@ -47,11 +47,16 @@ export class KeySheet {
     return element('section', {}, element('h3', {}, TITLES[group] ?? group), list);
   }
 
+  get shown() {
+    return !this.root.hidden;
+  }
+
   /** @param {KeyboardEvent} event */
   key(event) {
     event.stopPropagation(); // the map and the page do not act behind the sheet
     if (event.key === 'Escape' || event.key === '?') this.hide();
-    else if (event.key !== 'Tab') return; // the arrows scroll, Enter presses
+    else if (event.key === 'Tab') this.close.focus(); // the one stop that there is
+    else return; // the arrows scroll, Enter presses
     event.preventDefault();
   }
 

@@ -2,16 +2,18 @@
 // The same items in other places: map, grid, columns by a field, and an orbit round a 3-D map.
 import { element, thousands } from './chrome.js';
 import { MapError, parsePacked } from './data.js';
+import { offerFields } from './legend.js';
 import { Orbit } from './orbit.js';
 
 /** @typedef {import('./points.js').Places} Places */
 /** @typedef {'map' | 'grid' | 'by' | 'orbit'} LayoutKind */
 /**
  * @typedef {{places: Places, extent: number[], cell: number, captions: import('./names.js').Anchor[],
- *   path: string, seq: number}} Layout
+ *   path: string, seq: number, kind: LayoutKind, field: string}} Layout
  * `path` is where it was asked for, empty for the map; `cell` is 0 where items do not stand in cells.
  */
 /** @typedef {{kind: LayoutKind, field: string, yaw: number, pitch: number}} Choice */
+/** @typedef {{version: string, n: number, fields: import('./map.js').Field[], home: Layout}} Atlas of which there are layouts */
 
 const MORPH = 600; // ms from one layout to another
 const KEPT_LAYOUTS = 4; // 4 MB each at 1,000,000 items
@@ -52,13 +54,23 @@ function midway(from, to, part) {
   return { x: mixed(from.x, to.x), y: mixed(from.y, to.y) };
 }
 
+/**
+ * Where the atlas itself puts its items.
+ * @param {Places} places
+ * @param {number[]} extent
+ * @returns {Layout}
+ */
+export function homeOf(places, extent) {
+  return { places, extent, cell: 0, captions: [], path: '', seq: 0, kind: 'map', field: '' };
+}
+
 /** How the items of one map are laid out. */
 export class Arrangement {
   /** @param {import('./map.js').CurationMap} map */
   constructor(map) {
     this.map = map;
     /** @type {Layout} where the atlas itself puts them */
-    this.home = { places: map.places, extent: [0, 0], cell: 0, captions: [], path: '', seq: 0 };
+    this.home = homeOf(map.places, [0, 0]);
     this.shown = this.home;
     /** @type {Map<string, Layout>} by path and seq, newest last */
     this.kept = new Map();
@@ -90,10 +102,21 @@ export class Arrangement {
 
   /** What the person chose, as it is remembered; what is not offered here is the map. @returns {Choice} */
   get choiceKept() {
+    return this.choiceIn(this.atlas);
+  }
+
+  /** The atlas that is shown. @returns {Atlas} */
+  get atlas() {
+    const { version, n, fields } = this.map;
+    return { version, n, fields, home: this.home };
+  }
+
+  /** The same for an atlas that may not be shown yet. @param {Atlas} atlas @returns {Choice} */
+  choiceIn({ fields, home }) {
     const { kind, field, yaw, pitch } = this.map.memory.arrangement;
     const number = (/** @type {unknown} */ value) => (Number.isFinite(value) ? Number(value) : 0);
-    const offered = (this.map.data?.fields ?? []).some(({ name }) => name === field);
-    const known = kind === 'grid' || (kind === 'by' && offered) || (kind === 'orbit' && this.home.places.z);
+    const offered = fields.some(({ name }) => name === field);
+    const known = kind === 'grid' || (kind === 'by' && offered) || (kind === 'orbit' && home.places.z);
     return {
       kind: known ? /** @type {LayoutKind} */ (kind) : 'map',
       field: typeof field === 'string' ? field : '',
@@ -114,44 +137,85 @@ export class Arrangement {
   }
 
   /**
-   * A new atlas: where its items are on the map; what was chosen is shown in place of it.
-   * @param {Places} places
-   * @param {number[]} extent
-   * @returns {Promise<Layout>} to be settled when the map knows the rest
+   * Fetch the layout that was chosen, for an atlas that is not shown yet; nothing that is shown changes.
+   * @param {Atlas} atlas
+   * @returns {Promise<Layout | null>} null where there is nothing to fetch, or it could not be had
    */
-  async begin(places, extent) {
-    this.home = { places, extent, cell: 0, captions: [], path: '', seq: 0 };
+  async ahead(atlas) {
+    const { map } = this;
+    const { kind, field } = this.choiceIn(atlas);
+    if (kind === 'map' || kind === 'orbit') return null;
+    try {
+      return await this.fetched(kind, field, atlas);
+    } catch (error) {
+      if (map.abort.signal.aborted) throw error; // it was not the layout that failed
+      this.remember({ kind: 'map' });
+      map.missed(this.named(kind, field), error, 'This is the map.');
+      return null;
+    }
+  }
+
+  /**
+   * A new atlas is shown from now on.
+   * @param {Layout} home
+   * @param {Layout | null} found what `ahead` has fetched
+   */
+  begin(home, found) {
+    this.home = home;
     this.kept.clear();
     this.turn++;
     this.morphing = 0;
-    this.orbit.begin(this.home);
-    const { kind, field, yaw, pitch } = this.choiceKept;
-    this.orbit.face(yaw, pitch);
-    try {
-      return await this.laidOut(kind, field);
-    } catch (error) {
-      if (!(error instanceof MapError) || error.status !== 404) throw error;
-      this.remember({ kind: 'map' }); // its field is gone
-      return this.home;
+    this.from = undefined;
+    this.orbit.begin(home);
+    if (found) {
+      this.keepLayout(found);
+      this.remember({ kind: found.kind, field: found.field });
     }
+    const { kind, yaw, pitch } = this.choiceKept;
+    this.orbit.face(yaw, pitch);
+    this.settle(found ?? (kind === 'orbit' ? this.orbit.enter() : home));
   }
 
   /** Fetch the layout anew where it shows what has changed since: a label was given. */
   async follow() {
     this.refresh();
+    const { map, turn, atlas } = this;
     const { kind, field } = this.choiceKept;
-    if (kind !== 'by' || this.shown.path !== this.pathOf(field)) return;
-    if (this.shown.seq !== this.seqOf(field)) this.go(await this.laidOut(kind, field));
+    if (kind !== 'by' || this.shown.path !== this.pathOf(kind, field, atlas)) return;
+    if (this.shown.seq === this.seqOf(field, atlas)) return;
+    try {
+      const layout = await this.laidOut(kind, field);
+      if (turn === this.turn && !map.abort.signal.aborted) this.go(layout);
+    } catch (error) {
+      if (turn === this.turn && !map.abort.signal.aborted) {
+        map.missed(this.named(kind, field), error, 'The items stay where they were.');
+      }
+    }
   }
 
-  /** @param {string} field */
-  pathOf(field) {
-    return `places/${this.map.data?.version}/by?field=${encodeURIComponent(field)}`;
+  /**
+   * @param {LayoutKind} kind
+   * @param {string} field
+   */
+  named(kind, field) {
+    return kind === 'by' ? `The layout by ${this.map.titleOf(field)}` : 'The grid';
   }
 
-  /** @param {string} field */
-  seqOf(field) {
-    return (this.map.data?.fields ?? []).find(({ name }) => name === field)?.seq ?? 0;
+  /**
+   * @param {LayoutKind} kind
+   * @param {string} field
+   * @param {Atlas} atlas
+   */
+  pathOf(kind, field, { version }) {
+    return `places/${version}/${kind === 'grid' ? 'grid' : `by?field=${encodeURIComponent(field)}`}`;
+  }
+
+  /**
+   * @param {string} field
+   * @param {Atlas} atlas
+   */
+  seqOf(field, { fields }) {
+    return fields.find(({ name }) => name === field)?.seq ?? 0;
   }
 
   /**
@@ -162,36 +226,53 @@ export class Arrangement {
   async laidOut(kind, field) {
     if (kind === 'map') return this.home;
     if (kind === 'orbit') return this.orbit.enter();
-    const path = kind === 'grid' ? `places/${this.map.data?.version}/grid` : this.pathOf(field);
-    const seq = kind === 'grid' ? 0 : this.seqOf(field);
-    const key = `${path} ${seq}`;
-    const found = this.kept.get(key) ?? (await this.fetched(path, seq));
-    this.kept.delete(key);
-    this.kept.set(key, found);
-    for (const old of this.kept.keys()) if (this.kept.size > KEPT_LAYOUTS) this.kept.delete(old);
+    const { atlas } = this;
+    const seq = kind === 'grid' ? 0 : this.seqOf(field, atlas);
+    const known = this.kept.get(`${this.pathOf(kind, field, atlas)} ${seq}`);
+    const found = known ?? (await this.fetched(kind, field, atlas));
+    this.keepLayout(found);
     return found;
   }
 
-  /**
-   * @param {string} path
-   * @param {number} seq
-   * @returns {Promise<Layout>}
-   */
-  async fetched(path, seq) {
-    const { header, columns } = parsePacked(await this.map.ask(path));
-    const { cell, captions, extent } = header;
-    const places = { x: /** @type {Uint16Array} */ (columns.x), y: /** @type {Uint16Array} */ (columns.y) };
-    return { places, extent: extent.map((end) => end + (cell >> 1)), cell, captions, path, seq };
+  /** @param {Layout} layout */
+  keepLayout(layout) {
+    const key = `${layout.path} ${layout.seq}`;
+    this.kept.delete(key);
+    this.kept.set(key, layout);
+    for (const old of this.kept.keys()) if (this.kept.size > KEPT_LAYOUTS) this.kept.delete(old);
   }
 
   /**
-   * Show another layout of the same items.
+   * @param {LayoutKind} kind
+   * @param {string} field
+   * @param {Atlas} atlas
+   * @returns {Promise<Layout>}
+   */
+  async fetched(kind, field, atlas) {
+    const path = this.pathOf(kind, field, atlas);
+    const seq = kind === 'grid' ? 0 : this.seqOf(field, atlas);
+    const { header, columns } = parsePacked(await this.map.ask(path));
+    const { cell, captions, extent } = header;
+    const places = { x: /** @type {Uint16Array} */ (columns.x), y: /** @type {Uint16Array} */ (columns.y) };
+    if (header.version !== atlas.version || places.x.length !== atlas.n) {
+      throw new MapError('The server sent the layout of another atlas. Reload the page.');
+    }
+    return { places, extent: extent.map((end) => end + (cell >> 1)), cell, captions, path, seq, kind, field: kind === 'by' ? field : '' };
+  }
+
+  /**
+   * Show another layout of the same items; where it cannot be had, what is shown stays.
    * @param {LayoutKind} kind
    * @param {string} [field]
    */
   async show(kind, field = '') {
     const { map } = this;
     if (!map.n || (kind === 'orbit' && (this.turns || !this.home.places.z))) return;
+    if (map.loading) {
+      map.say('A newer map is being loaded: choose again when it is here.');
+      this.refresh();
+      return;
+    }
     if (kind === 'orbit' && this.shown === this.home) this.orbit.face(0, 0);
     const turn = ++this.turn;
     this.remember({ kind, ...(field && { field }) });
@@ -200,7 +281,11 @@ export class Arrangement {
       const layout = await this.laidOut(kind, field);
       if (turn === this.turn && !map.abort.signal.aborted) this.go(layout, true);
     } catch (error) {
-      if (turn === this.turn && !map.abort.signal.aborted) map.fail(error, () => (map.settled(), this.show(kind, field)));
+      if (turn !== this.turn || map.abort.signal.aborted) return;
+      const { shown } = this;
+      this.remember({ kind: shown.kind, ...(shown.field && { field: shown.field }) });
+      this.refresh();
+      map.missed(this.named(kind, field), error, 'The items stay where they were.');
     }
   }
 
@@ -217,7 +302,7 @@ export class Arrangement {
   go(layout, fly = this.map.untouched) {
     const { map } = this;
     if (layout === this.shown) return;
-    map.land();
+    if (fly) map.land();
     const from = map.part < 1 && this.from ? midway(this.from, map.places, map.part) : map.places;
     const [view, seamless] = [map.camera.view, layout === this.orbit.layout && this.shown === this.home];
     const wasCells = this.shown.cell > 0;
@@ -227,10 +312,10 @@ export class Arrangement {
       map.draw();
       return;
     }
-    const to = fly ? map.wholeView() : view;
+    const to = fly ? map.wholeView() : null; // else the camera is the hand's
     map.untouched ||= fly;
     if (map.still.matches || !map.layer) {
-      map.camera.view = to;
+      if (to) map.camera.view = to;
       map.drawNow();
     } else this.morph(from, view, to, wasCells);
   }
@@ -238,12 +323,12 @@ export class Arrangement {
   /**
    * @param {Places} from
    * @param {import('./camera.js').View} view
-   * @param {import('./camera.js').View} to
+   * @param {import('./camera.js').View | null} to where the camera flies, or null: it is left alone
    * @param {boolean} wasCells whether items were squares in cells before
    */
   morph(from, view, to, wasCells) {
     const { map } = this;
-    const { layer, untouched } = map;
+    const { layer } = map;
     const begun = performance.now();
     this.from = from;
     const { cell } = map;
@@ -256,7 +341,8 @@ export class Arrangement {
       if (id !== this.morphing) return;
       const part = layer === map.layer ? Math.min(1, (performance.now() - begun) / MORPH) : 1;
       map.part = part ** 2 * (3 - 2 * part);
-      map.camera.between(view, to, part);
+      const { untouched } = map;
+      if (to) map.camera.between(view, to, part);
       if (part === 1) this.arrive(to, cell);
       map.moved();
       map.untouched = untouched;
@@ -266,7 +352,7 @@ export class Arrangement {
   }
 
   /**
-   * @param {import('./camera.js').View} to
+   * @param {import('./camera.js').View | null} to
    * @param {number} cell
    */
   arrive(to, cell) {
@@ -274,7 +360,7 @@ export class Arrangement {
     this.morphing = 0;
     this.from = undefined;
     Object.assign(map, { part: 1, cell });
-    map.camera.view = to;
+    if (to) map.camera.view = to;
     map.reanchor();
     map.layer?.setPlaces(map.places);
     delete map.root.dataset.arranging;
@@ -287,10 +373,12 @@ export class Arrangement {
     this.shown = layout;
     delete map.root.dataset.arranging;
     Object.assign(map, { places: layout.places, extent: layout.extent, cell: layout.cell, part: 1, hovered: -1 });
+    map.root.style.cursor = '';
+    map.card.hide(); // its item stands elsewhere
     map.camera.fitted = map.wholeView().scale;
     this.moved();
     map.layer?.setPlaces(map.places);
-    map.root.dataset.layout = layout === this.home ? 'map' : layout === this.orbit.layout ? 'orbit' : layout.captions.length ? 'by' : 'grid';
+    map.root.dataset.layout = layout.kind;
     this.refresh();
   }
 
@@ -299,6 +387,7 @@ export class Arrangement {
     const { map } = this;
     map.index = null;
     map.near = null;
+    map.minimap?.forget();
     map.reanchor();
   }
 
@@ -308,10 +397,8 @@ export class Arrangement {
     for (const [name, button] of this.buttons) button.setAttribute('aria-pressed', String(name === kind));
     const orbit = this.buttons.get('orbit');
     if (orbit) orbit.hidden = !this.home.places.z;
-    const fields = this.map.data?.fields ?? [];
-    const offered = [{ name: '', title: 'field…' }, ...fields].map(({ name, title }) => element('option', { value: name }, title));
-    /** @type {HTMLOptionElement} */ (offered[0]).disabled = true;
-    this.choice.replaceChildren(...offered);
+    const { fields } = this.map;
+    offerFields(this.choice, fields, 'field…');
     this.choice.value = kind === 'by' ? field : '';
     this.by.classList.toggle('on', kind === 'by');
     this.by.hidden = !fields.length;

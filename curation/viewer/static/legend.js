@@ -22,6 +22,31 @@ const STEPS_AWAY = /** @type {Record<string, number>} */ ({
 });
 const byName = new Intl.Collator('en', { numeric: true, sensitivity: 'base' });
 
+/** What each list offers. @type {WeakMap<HTMLSelectElement, string>} */
+const offers = new WeakMap();
+
+/**
+ * Offer fields in a list, grouped where there are several groups.
+ * @param {HTMLSelectElement} choice
+ * @param {import('./map.js').Field[]} fields
+ * @param {string} [hint] stands above them and cannot be chosen
+ */
+export function offerFields(choice, fields, hint) {
+  const text = JSON.stringify(fields.map(({ name, title, group }) => [name, title, group]));
+  if (text === offers.get(choice)) return; // an open list must not be rebuilt under the hand
+  offers.set(choice, text);
+  /** @type {Map<string, HTMLElement>} */
+  const groups = new Map();
+  for (const { name, title, group = '' } of fields) {
+    const label = GROUPS[group] ?? (group || 'Fields');
+    if (!groups.has(label)) groups.set(label, element('optgroup', { label }));
+    groups.get(label)?.append(element('option', { value: name }, title));
+  }
+  const only = groups.size === 1 ? [...groups.values()].flatMap(({ children }) => [...children]) : null;
+  const first = hint === undefined ? [] : [element('option', { value: '', disabled: '' }, hint)];
+  choice.replaceChildren(...first, ...(only ?? groups.values()));
+}
+
 /** The list of colours of one map. */
 export class Legend {
   /** @param {import('./map.js').CurationMap} map */
@@ -43,7 +68,6 @@ export class Legend {
     this.search.addEventListener('input', () => this.list());
     this.sorting = element('button', { type: 'button', class: 'sort' });
     this.sorting.addEventListener('click', () => this.sortBy(this.sort === 'count' ? 'name' : 'count'));
-    this.offered = ''; // the fields that the choice holds
     /** @type {ReturnType<typeof setTimeout> | undefined} */
     this.counting = undefined;
     this.total = element('span', { class: 'total' });
@@ -192,19 +216,8 @@ export class Legend {
   /** Offer the fields there are. */
   fill() {
     const { fields, column } = this.map;
-    const offered = fields.length ? fields : [{ name: 'cluster', title: 'cluster', group: 'layout' }];
-    /** @type {Map<string, HTMLElement>} */
-    const groups = new Map();
-    for (const { name, title, group = '' } of offered) {
-      const label = GROUPS[group] ?? (group || 'Fields');
-      if (!groups.has(label)) groups.set(label, element('optgroup', { label }));
-      groups.get(label)?.append(element('option', { value: name }, title));
-    }
-    const only = groups.size === 1 ? [.../** @type {HTMLElement} */ ([...groups.values()][0]).children] : null;
-    const made = only ?? [...groups.values()];
-    const text = JSON.stringify(offered.map(({ name, title, group }) => [name, title, group]));
-    if (text !== this.offered) this.choice.replaceChildren(...made); // an open list must not be rebuilt under the hand
-    this.offered = text;
+    const cluster = { name: 'cluster', title: 'cluster', coding: 'category', seq: 0, group: 'layout' };
+    offerFields(this.choice, fields.length ? fields : [cluster]);
     this.choice.value = column?.field ?? '';
   }
 

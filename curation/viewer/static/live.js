@@ -5,8 +5,13 @@
 // Not by server-sent events: a browser opens six connections to a host, every tab would hold one
 // for as long as it lives, and the seventh tab would load nothing at all.
 
-/** @typedef {{seq: number, version: string | null}} Head the journal's newest decision, the newest atlas */
-/** @typedef {Head & {url: string}} Known what the script knew when it ran, and where to ask */
+import { scriptRuns } from './script.js';
+
+/**
+ * What is newest: the journal and its newest decision, the newest atlas, the state of the tables.
+ * @typedef {{journal: string, seq: number, version: string | null, tables: string}} Head
+ */
+/** @typedef {{url: string, known: Head}} Known where to ask, and what the script knew when it ran */
 /**
  * @typedef {{parentElement: HTMLElement | ShadowRoot, data: Known,
  *   setTriggerValue: (name: string, value: unknown) => void}} LiveArguments
@@ -52,8 +57,9 @@ class Live {
 
   /** @param {Known} known @param {(head: Head) => void} tell */
   update(known, tell) {
+    // Told again only to a script that has learned something since: one that cannot would run for ever.
+    if (textOf(known.known) !== textOf(this.known?.known)) this.told = '';
     this.known = known;
-    this.told = '';
     this.tell = tell;
   }
 
@@ -73,8 +79,9 @@ class Live {
     const head = await this.ask();
     if (head && this.isNews(head)) {
       await new Promise((resolve) => setTimeout(resolve, SETTLE));
-      if (this.isNews(head) && !this.pressed) {
-        this.told = JSON.stringify(head);
+      // News would end what the script is doing, perhaps for the curator: they are asked for again.
+      if (this.isNews(head) && !this.pressed && !scriptRuns()) {
+        this.told = textOf(head);
         this.tell?.(head);
       }
     }
@@ -95,7 +102,12 @@ class Live {
   /** @param {Head} head */
   isNews(head) {
     const { known } = this;
-    if (!known || this.away.signal.aborted || this.told === JSON.stringify(head)) return false;
-    return head.seq !== known.seq || head.version !== known.version;
+    if (!known || this.away.signal.aborted || this.told === textOf(head)) return false;
+    return textOf(head) !== textOf(known.known);
   }
+}
+
+/** @param {Head | undefined} head */
+function textOf(head) {
+  return head ? [head.journal, head.seq, head.version, head.tables].join(' ') : '';
 }

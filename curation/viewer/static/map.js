@@ -7,7 +7,7 @@ import { Filters } from './filter.js';
 import { Gestures } from './gestures.js';
 import { countOf } from './lasso.js';
 import { KeySheet } from './keys.js';
-import { Arrangement } from './layouts.js';
+import { Arrangement, homeOf } from './layouts.js';
 import { Legend } from './legend.js';
 import { Minimap } from './minimap.js';
 import { anchorsOf } from './names.js';
@@ -21,9 +21,11 @@ import { askOverHttp } from './transport.js';
 /** @typedef {{name: string, title: string, coding: string, seq: number, group?: string}} Field */
 /**
  * @typedef {{key: string, version: string, base: string, fields?: Field[], color_by?: string,
- *   command?: Command | null, session?: string, height?: number}} MapData
+ *   command?: Command | null, session?: string, journal?: string, told?: number | null,
+ *   height?: number}} MapData
  */
 const ANCHORED = 140; // ms without another change of the filters before names find their places
+const GONE = [404, 410]; // HTTP's words for it
 const ROOMY = 560; // pixels of width from which the legend opens by itself
 
 /** One map in one host element. */
@@ -44,6 +46,7 @@ export class CurationMap extends Selector {
     this.thumbnails = new Thumbnails(this);
     /** @type {Field[]} what one can colour and filter by */
     this.fields = [];
+    this.loading = false; // whether another atlas is on its way, while this one is still shown
     this.work = Promise.resolve();
     this.arrangement = new Arrangement(this);
     this.chrome = new Chrome(this);
@@ -96,8 +99,8 @@ export class CurationMap extends Selector {
   }
 
   remember() {
-    if (!this.n) return;
-    Object.assign(this.memory, { version: this.version, view: this.untouched ? null : this.camera.view });
+    if (!this.n || this.memory.version !== this.version) return; // another map of this key is ahead
+    this.memory.view = this.untouched ? null : this.camera.view;
   }
 
   /** @param {Event} event */
@@ -154,7 +157,10 @@ export class CurationMap extends Selector {
 
   /** @param {MapData} data */
   async apply(data) {
-    if (data.version !== this.version) await this.load(data);
+    if (data.version !== this.version) {
+      this.loading = true;
+      await this.load(data).finally(() => (this.loading = false));
+    }
     if (data.color_by && data.color_by !== this.memory.asked) {
       this.memory.asked = this.memory.color = data.color_by;
     }
@@ -162,6 +168,7 @@ export class CurationMap extends Selector {
     await this.loadColumns();
     await this.arrangement.follow();
     this.meet(data.session ?? '');
+    this.heard(data.told ?? undefined);
     if (data.command && data.command.seq > this.memory.commandSeq) await this.obey(data.command);
     this.settled();
     this.root.dataset.ready = 'true';
@@ -173,13 +180,21 @@ export class CurationMap extends Selector {
     if (!this.n) this.chrome.showVeil('Loading the map', { wait: true });
     const { header, columns } = parsePacked(await this.ask(`points/${data.version}?format=${WIRE_FORMAT}`));
     if (header.version !== data.version) throw new MapError('The server sent another atlas. Reload the page.');
-    await this.recall(header.version, header.n);
+    const { version, n, levels, extent } = header;
     const { cluster, ...places } = columns;
-    const layout = await this.arrangement.begin(/** @type {any} */ (places), header.extent);
-    Object.assign(this, { n: header.n, levels: header.levels, version: header.version });
+    const home = homeOf(/** @type {any} */ (places), extent);
+    const fields = data.fields ?? [];
+    const [selected, layout] = await Promise.all([
+      this.recalled(version, n),
+      this.arrangement.ahead({ version, n, fields, home }),
+    ]);
+    // From here on nothing is waited for: everything that counts items changes together.
+    this.leaveOrder();
+    this.recall(version, n, selected);
+    Object.assign(this, { n, levels, version, fields });
     this.columns = new Map([['cluster', new Column('cluster', cluster, header)]]);
     this.column = null;
-    this.arrangement.settle(layout);
+    this.arrangement.begin(home, layout);
     this.filters.reset();
     this.card.clear();
     this.selectedCount = countOf(this.memory.selected);
@@ -196,33 +211,91 @@ export class CurationMap extends Selector {
     this.drawNow();
   }
 
+  /** End what is under way in the order of items that is shown now. */
+  leaveOrder() {
+    this.gestures?.stop();
+    clearTimeout(this.waiting);
+    this.untold = false; // what was clicked last is no longer selected
+    this.land();
+  }
+
   /** The fields whose columns the map shows: flags, the colour, and what filters. */
   get used() {
     const wanted = new Set(['flags', this.memory.color, ...Object.keys(this.memory.filters)]);
     return this.fields.filter(({ name }) => wanted.has(name) && name !== 'cluster');
   }
 
-  /** Fetch what the fields in use have new, and show it. */
+  /** Fetch what the fields in use have new, show it, and forget the columns that are not in use. */
   async loadColumns() {
-    const offered = new Set(this.fields.map(({ name }) => name));
-    for (const field of this.columns.keys()) {
-      if (field !== 'cluster' && !offered.has(field)) this.columns.delete(field);
-    }
     const before = new Map(this.columns);
     await Promise.all(this.used.map((field) => this.fetchField(field)));
-    const changed = [...this.columns].some(([field, column]) => before.get(field) !== column);
+    const used = new Set(['cluster', ...this.used.map(({ name }) => name)]);
+    for (const name of this.columns.keys()) if (!used.has(name)) this.columns.delete(name);
+    const changed = before.size !== this.columns.size || [...this.columns].some(([name, column]) => before.get(name) !== column);
     this.filters.apply();
     if (changed) this.pushState();
     this.colorBy(this.memory.color);
-    this.root.dataset.head = String(Math.max(0, ...this.fields.map(({ seq }) => seq)));
+    const decided = this.fields.filter(({ group }) => group === 'decided');
+    this.root.dataset.head = String(Math.max(0, ...decided.map(({ seq }) => seq)));
   }
 
-  /** @param {Field} field */
+  /**
+   * Fetch what a field has new; one that cannot be had is not used any more.
+   * @param {Field} field
+   */
   async fetchField({ name, seq }) {
-    const have = this.columns.get(name);
-    if (have?.seq === seq) return;
+    const { columns, version } = this;
     const { signal } = this.abort;
-    this.columns.set(name, await fetchColumn((path, options) => this.ask(path, options), this.version, name, have, signal));
+    const have = columns.get(name);
+    const { journal } = this.data ?? {};
+    const other = have?.journal && journal && have.journal !== journal; // made anew under the same name
+    if (have?.seq === seq && !other) return;
+    const isUsed = () => columns === this.columns && this.used.some((field) => field.name === name);
+    try {
+      const column = await fetchColumn((path, options) => this.ask(path, options), version, name, have, signal);
+      const now = columns.get(name); // an older answer may come after a newer one
+      if (isUsed() && (!now || now === have || now.seq <= column.seq)) columns.set(name, column);
+    } catch (error) {
+      if (signal.aborted) throw error;
+      if (isUsed()) this.goWithout(name, error);
+    }
+  }
+
+  /**
+   * A column could not be fetched: the map is coloured and filtered without it, or by what is known.
+   * @param {string} name
+   * @param {unknown} error
+   */
+  goWithout(name, error) {
+    const { memory, columns, column } = this;
+    const gone = error instanceof MapError && GONE.includes(error.status);
+    const parts = [];
+    if (columns.has(name) && !gone) parts.push('What is shown may be out of date.');
+    else {
+      columns.delete(name);
+      if (memory.color === name) {
+        const stays = column !== null && column.field !== name && columns.get(column.field) === column;
+        memory.color = stays ? column.field : 'cluster';
+        parts.push(`The colours show ${this.titleOf(memory.color)}.`);
+      }
+      if (memory.filters[name]) parts.push('Its filter is off.');
+      delete memory.filters[name];
+      this.keeper.soon();
+    }
+    this.missed(this.titleOf(name), error, parts.join(' '));
+  }
+
+  /**
+   * Say that something could not be had; the map goes on.
+   * @param {string} what
+   * @param {unknown} error
+   * @param {string} then what the map shows now
+   */
+  missed(what, error, then) {
+    if (!(error instanceof MapError)) console.error(error);
+    const gone = error instanceof MapError && GONE.includes(error.status);
+    const why = gone ? 'The server no longer has it.' : error instanceof MapError ? error.message : 'The server did not answer.';
+    this.say(`${what} could not be loaded. ${why} ${then}`.trim());
   }
 
   /**
@@ -235,6 +308,7 @@ export class CurationMap extends Selector {
     memory.session = session;
     if (known === session) return;
     memory.commandSeq = 0; // the new session counts its commands from the beginning
+    memory.sent = 0; // and has heard nothing
     if (this.selectedCount) this.tell(0);
   }
 
@@ -336,10 +410,11 @@ export class CurationMap extends Selector {
    */
   async setColor(field) {
     this.memory.color = field;
+    if (!this.version) return; // it is fetched with the atlas
     try {
       await this.loadColumns();
     } catch (error) {
-      if (!this.abort.signal.aborted) this.fail(error, () => this.setColor(field));
+      if (!this.abort.signal.aborted) throw error;
     }
   }
 
@@ -424,6 +499,10 @@ export class CurationMap extends Selector {
     else super.doubleAt(at, mode);
   }
 
+  placed() {
+    this.arrangement.orbit.finish();
+  }
+
   nearby() {
     return this.arrangement.orbit.stale ? null : super.nearby();
   }
@@ -462,6 +541,7 @@ export class CurationMap extends Selector {
    * @param {number} [reach] pixels
    */
   itemAt(at, reach) {
+    this.placed();
     const item = this.thumbnails.at(at);
     if (item >= 0) return this.hidden?.[item] ? -1 : item;
     return super.itemAt(at, reach);

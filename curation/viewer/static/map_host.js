@@ -4,6 +4,7 @@
 import { MapError } from './data.js';
 import { streamlitHost } from './hosts.js';
 import { CurationMap } from './map.js';
+import { HELD_BY_HOST } from './remember.js';
 import { refusal } from './transport.js';
 
 /** @typedef {import('./map.js').MapData} MapData */
@@ -53,19 +54,22 @@ function askOverMessages(model) {
     });
 }
 
+const WAITING = 'Waiting for the kernel, which is busy or has ended. Where it has, run the cell again.';
+const KERNEL_SLOW = 8000; // ms after which a kernel that does not answer is named
+
 /** The maps of each widget: one may be shown in several cells. @type {Map<string, Set<CurationMap>>} */
 const shownTogether = new Map();
 
 /**
- * Show the map of a widget in one more cell.
+ * Show the map of a widget in one more cell; returns what ends it.
  * @param {{model: NotebookModel, el: HTMLElement}} cell
  */
-async function renderInNotebook({ model, el }) {
+function renderInNotebook({ model, el }) {
   /** @type {MapData} */
   const first = model.get('data');
   const ended = new AbortController();
   letKeysThrough(el, ended.signal);
-  const map = new CurationMap(el, { key: first.key });
+  const map = new CurationMap(el, { key: HELD_BY_HOST + first.key });
   const together = shownTogether.get(first.key) ?? new Set();
   shownTogether.set(first.key, together.add(map));
   const redrawOthers = () => together.forEach((other) => other !== map && other.n && other.showSelected());
@@ -89,11 +93,22 @@ async function renderInNotebook({ model, el }) {
   const attached = new ResizeObserver(() => map.restyle()); // outside the page nothing has a colour
   attached.observe(el);
   theme.observe(document.body, { attributeFilter: ['data-jp-theme-name', 'data-jp-theme-light', 'class'] });
-  const held = map.memory.past.length ? null : await heldIn(map.transport);
-  const data = /** @type {MapData} */ (model.get('data'));
-  const newer = held && held.seq >= (data.command?.seq ?? 0);
-  show(newer ? { ...data, command: held } : data);
   model.on('change:data', () => show(model.get('data')));
+  const begin = async () => {
+    map.chrome.showVeil('Loading the map', { wait: true });
+    const named = setTimeout(() => map.n || map.chrome.showVeil(WAITING, { wait: true }), KERNEL_SLOW);
+    try {
+      const held = map.memory.past.length ? null : await heldIn((path) => map.ask(path));
+      const data = /** @type {MapData} */ (model.get('data'));
+      const newer = held && held.seq >= (data.command?.seq ?? 0);
+      await show(newer ? { ...data, command: held } : data);
+    } catch (error) {
+      if (!ended.signal.aborted) map.fail(error, begin);
+    } finally {
+      clearTimeout(named);
+    }
+  };
+  begin();
   return () => {
     ended.abort();
     theme.disconnect();

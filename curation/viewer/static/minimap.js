@@ -59,6 +59,11 @@ export class Minimap {
     return this.map.extent[1];
   }
 
+  /** The same places hold other numbers: the next picture is drawn from them. */
+  forget() {
+    this.drawn = [];
+  }
+
   /** Draw the items anew where places, colours or paper are others than last time. */
   draw() {
     const { places, column, dark, hidden, extent, dpr = 1 } = this.map;

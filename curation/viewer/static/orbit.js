@@ -49,7 +49,8 @@ export class Orbit {
   enter() {
     const n = this.home?.places.x.length ?? 0;
     const places = { x: new Uint16Array(n), y: new Uint16Array(n) };
-    this.layout = { places, extent: [FULL_SCALE, FULL_SCALE], cell: 0, captions: [], path: 'orbit', seq: 0 };
+    this.layout = { places, extent: [FULL_SCALE, FULL_SCALE], cell: 0, captions: [], path: 'orbit', seq: 0, kind: 'orbit', field: '' };
+    this.stale = false;
     this.project(n);
     return this.layout;
   }
@@ -94,6 +95,14 @@ export class Orbit {
     map.layer?.setPlaces({ x: x.subarray(0, count), y: y.subarray(0, count) });
     this.stale = map.moving;
     if (!this.stale) map.arrangement.moved();
+  }
+
+  /** Turn all of it now: somebody asks what is where. */
+  finish() {
+    const { map, layout } = this;
+    if (!this.stale || map.places !== layout?.places) return;
+    map.stand();
+    this.follow();
   }
 
   /** Write the places of the first `count` items. @param {number} count */

@@ -6,6 +6,8 @@
 
 const PREFIX = 'curation-atlas ';
 const SETTLING = 300; // ms between two writes
+/** Begins the keys of maps whose host remembers the selection itself, as the kernel of a notebook does. */
+export const HELD_BY_HOST = 'held by its host ';
 
 const isText = (/** @type {unknown} */ it) => typeof it === 'string';
 const isSwitch = (/** @type {unknown} */ it) => typeof it === 'boolean';
@@ -96,6 +98,8 @@ export class Keeper {
    */
   constructor(key, gather) {
     this.name = PREFIX + key;
+    this.selected = `${this.name} selected`;
+    this.keepsSelection = !key.startsWith(HELD_BY_HOST);
     this.gather = gather;
     this.written = '';
     /** @type {number | undefined} */
@@ -109,7 +113,24 @@ export class Keeper {
     this.timer ??= setTimeout(() => this.write(), SETTLING);
   }
 
-  /** Write now what has changed; where there is no room, the selection goes first. */
+  /**
+   * Write; where there is no room, what other maps left goes first, then this one's selection.
+   * @param {Storage} box
+   * @param {string} name
+   * @param {string} text
+   */
+  store(box, name, text) {
+    if (put(box, name, text)) return true;
+    for (const other of Object.keys(box)) {
+      if (other.startsWith(PREFIX) && other !== this.name && other !== this.selected) box.removeItem(other);
+    }
+    if (put(box, name, text)) return true;
+    box.removeItem(this.selected);
+    this.selection = undefined;
+    return name !== this.selected && put(box, name, text);
+  }
+
+  /** Write now what has changed. */
   write() {
     clearTimeout(this.timer);
     this.timer = undefined;
@@ -117,17 +138,10 @@ export class Keeper {
     if (!box) return;
     const memory = this.gather();
     const text = JSON.stringify(Object.fromEntries(Object.keys(SHAPES).map((name) => [name, memory[/** @type {keyof Memory} */ (name)]])));
-    const selected = `${this.name} selected`;
-    if (text !== this.written) {
-      if (!put(box, this.name, text)) {
-        box.removeItem(selected);
-        put(box, this.name, text);
-      }
-      this.written = text;
-    }
+    if (text !== this.written && this.store(box, this.name, text)) this.written = text;
     const { kept } = memory;
-    if (kept === this.selection) return;
-    this.selection = kept;
-    if (!kept || !put(box, selected, JSON.stringify(kept))) box.removeItem(selected);
+    if (kept === this.selection || !this.keepsSelection) return;
+    if (!kept) box.removeItem(this.selected);
+    if (!kept || this.store(box, this.selected, JSON.stringify(kept))) this.selection = kept;
   }
 }

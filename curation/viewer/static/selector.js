@@ -4,6 +4,7 @@ import { BRUSH, Stroke } from './brush.js';
 import { MapError, asText, decodeMask, squeezeMask, widenMask } from './data.js';
 import { boxAround, combine, countOf, insideBox, insidePolygon } from './lasso.js';
 import { Keeper, recollect } from './remember.js';
+import { scriptRuns } from './script.js';
 import { Stage } from './stage.js';
 
 /** @typedef {import('./lasso.js').Mode} Mode */
@@ -17,10 +18,11 @@ import { Stage } from './stage.js';
  *   legend: boolean | null, sort?: 'count' | 'name', session?: string, thumbnails: boolean,
  *   filters: Record<string, unknown>, arrangement: Record<string, unknown>,
  *   radius: number, minimap: boolean, kept: import('./remember.js').Kept | null,
- *   past: Past[], at: number}} Memory
+ *   past: Past[], at: number, sent: number, sentAgain: number}} Memory
  */
 
 const DOUBLE = 260; // ms in which a click may still become a double click
+const DOUBT = 600; // ms in which the script may still hear the last message
 const DEEP = 20; // selections that one can go back
 const GROW_BY = 5; // nearest items that each selected one brings
 const REACH = 14; // pixels around the pointer in which an item is found
@@ -56,6 +58,8 @@ function memoryOf(key) {
     kept: null,
     past: [],
     at: -1,
+    sent: 0,
+    sentAgain: 0,
     ...recollect(key),
   };
   MEMORIES.set(key, fresh);
@@ -97,6 +101,8 @@ export class Selector extends Stage {
     /** @type {Uint8Array | null} 1 = filtered out: greyed, and out of reach of every tool */
     this.hidden = null;
     this.untold = false;
+    /** @type {number | undefined} */
+    this.doubting = undefined;
     /** @type {(message: SelectionMessage) => void} */
     this.onSelection = () => {};
   }
@@ -112,6 +118,9 @@ export class Selector extends Stage {
 
   /** Bring the memory up to date; the map does. */
   remember() {}
+
+  /** Before one asks what is where: put every item in its place; the map does. */
+  placed() {}
 
   /** @type {import('./transport.js').Ask} */
   ask(path) {
@@ -130,6 +139,7 @@ export class Selector extends Stage {
    */
   itemAt([px, py], reach = REACH) {
     if (!this.n) return -1;
+    this.placed();
     const [x, y] = this.camera.toWorld(px, py);
     return this.located.nearest(x, y, Math.max(reach, this.pointSize) / this.camera.scale, this.hidden);
   }
@@ -173,6 +183,7 @@ export class Selector extends Stage {
    */
   brushTo(at, mode) {
     if (!this.n) return;
+    this.placed();
     this.stroke ??= new Stroke(this.located, this.memory.radius / this.camera.scale, mode);
     this.stroke.to(...this.camera.toWorld(...at));
     this.previewing ||= requestAnimationFrame(() => {
@@ -217,6 +228,7 @@ export class Selector extends Stage {
     const world = [];
     for (let k = 0; k < path.length; k += 2) world.push(...this.camera.toWorld(path[k], path[k + 1]));
     this.shape = world;
+    this.placed();
     const { x, y } = this.places;
     const corners = /** @type {[number, number, number, number]} */ (/** @type {unknown} */ (world));
     this.select(kind === 'box' ? insideBox(x, y, corners) : insidePolygon(x, y, world), mode);
@@ -335,17 +347,27 @@ export class Selector extends Stage {
   }
 
   /**
+   * What an earlier page selected in an atlas; nothing that is shown changes.
+   * @param {string} version
+   * @param {number} n
+   * @returns {Promise<Uint8Array | null>}
+   */
+  async recalled(version, n) {
+    const { kept } = this.memory;
+    const wanted = kept?.version === version && kept.n === n ? kept.bits : '';
+    // Bits that somebody else wrote into the storage are no selection.
+    return wanted ? decodeMask(wanted, n).catch(() => null) : null;
+  }
+
+  /**
    * Take camera and selection from the memory where they belong to the atlas that comes.
    * @param {string} version
    * @param {number} n
+   * @param {Uint8Array | null} found of an earlier page
    */
-  async recall(version, n) {
+  recall(version, n, found) {
     const { memory } = this;
-    const { kept } = memory;
     if (memory.version === version && memory.selected.length === n) return; // on the same page still
-    const wanted = kept?.version === version && kept.n === n ? kept.bits : '';
-    // Bits that somebody else wrote into the storage are no selection.
-    const found = wanted ? await decodeMask(wanted, n).catch(() => null) : null;
     if (memory.version !== version) {
       memory.view = null;
       delete memory.filters.cluster; // its numbers mean other clusters now
@@ -407,6 +429,7 @@ export class Selector extends Stage {
   }
 
   fitSelection() {
+    this.placed();
     const box = boxAround(this.places.x, this.places.y, this.memory.selected);
     if (box) this.flyTo(this.camera.viewOf(box, this.insets));
   }
@@ -428,7 +451,28 @@ export class Selector extends Stage {
     const seq = ++memory.seq;
     const bits = asText(await squeezeMask(memory.selected));
     if (seq !== memory.seq) return; // a newer selection is on its way
+    memory.sent = seq;
     this.onSelection({ version, n, count, bits, seq });
     this.root.dataset.seq = String(seq);
+  }
+
+  /**
+   * The host says which message it heard last. One that was lost on the way is told again, once.
+   * @param {number} [seq] none from a host that loses nothing
+   */
+  heard(seq) {
+    clearTimeout(this.doubting);
+    const { memory } = this;
+    const lost = () => seq !== undefined && seq < memory.sent && memory.sent === memory.seq && memory.sentAgain !== memory.sent;
+    if (!lost()) return;
+    this.doubting = setTimeout(async () => {
+      if (this.abort.signal.aborted || !lost()) return;
+      if (scriptRuns()) return this.heard(seq); // it may be hearing it now
+      const { version, n, selectedCount: count } = this;
+      const { sent } = memory;
+      memory.sentAgain = sent;
+      const bits = asText(await squeezeMask(memory.selected));
+      if (sent === memory.seq) this.onSelection({ version, n, count, bits, seq: sent });
+    }, DOUBT);
   }
 }
