@@ -372,7 +372,7 @@ export class Selector extends Stage {
       memory.view = null;
       delete memory.filters.cluster; // its numbers mean other clusters now
     }
-    Object.assign(memory, { selected: found ?? new Uint8Array(n), version, past: [], at: -1 });
+    Object.assign(memory, { selected: found ?? new Uint8Array(n), version, past: [], at: -1, sent: 0 });
   }
 
   /**
