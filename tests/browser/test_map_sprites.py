@@ -1,6 +1,6 @@
 """Thumbnails on the map: which, which picture, how big, and what is asked of the server."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -291,6 +291,15 @@ def test_sheets_are_asked_nearest_first_and_three_at_a_time(page: Page, site: Si
     settle(page)
 
 
+def wait_until(page: Page, holds: Callable[[], bool]) -> None:
+    """Let the page go on until something outside of it holds."""
+    for _ in range(160):
+        if holds():
+            return
+        page.wait_for_timeout(50)
+    raise AssertionError("it never came to hold")
+
+
 def test_what_has_left_the_view_is_called_back_and_the_new_view_is_asked_at_once(
     page: Page, site: Site
 ) -> None:
@@ -303,6 +312,7 @@ def test_what_has_left_the_view_is_called_back_and_the_new_view_is_asked_at_once
     page.wait_for_function(
         f"{THE_MAP}.thumbnails.pictures?.flights.size === 3 && !{THE_MAP}.moving"
     )
+    wait_until(page, lambda: len(site.sheets) == 3)  # the browser sends before the server hears
     old = {item for _, items in site.sheets for item in items}
     go(page, 52000, 52000, 30 / STEP)
     page.wait_for_function(
@@ -310,7 +320,7 @@ def test_what_has_left_the_view_is_called_back_and_the_new_view_is_asked_at_once
         f"[...{THE_MAP}.thumbnails.pictures.flights].every((one) => !one.items.includes(old))",
         arg=min(old),
     )
-    assert len(aborted) == 3
+    wait_until(page, lambda: len(aborted) == 3)
     site.sheets_free.set()
     settle(page)
     newer = [set(items) for _, items in site.sheets[3:]]
