@@ -7,6 +7,7 @@ import streamlit as st
 from curation.app import state
 from curation.app.components import frame
 from curation.app.views import export, files, labels, map, welcome
+from curation.viewer.answers import news
 from embeddings.errors import CurationError
 
 PAGES = (
@@ -45,10 +46,11 @@ def main() -> None:
     wanted = state.turned_to()
     if wanted is not None:
         st.switch_page(pages[wanted])
-    frame.sidebar(workspace)
     frame.words()
-    frame.live(workspace)
-    chosen.run()
+    known = news(workspace)  # before anything is drawn: what is decided meanwhile is news
+    chosen.run()  # what one came for reaches the browser first
+    frame.sidebar(workspace)
+    frame.live(workspace, known)
 
 
 main()

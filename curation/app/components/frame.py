@@ -1,14 +1,13 @@
 """What stands around every page: style, chooser, words to the curator."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import streamlit as st
 
 from curation.app import state
-from curation.viewer.answers import news
 from curation.viewer.component import follow_journal
 from curation.workspace import Workspace
 from embeddings import dataset as datasets
@@ -122,10 +121,8 @@ def words() -> None:
         told.button("Reload", icon=":material/refresh:", key="reload", on_click=state.reload)
 
 
-def live(workspace: Workspace) -> None:
-    """Draw the page again when others decide something, and say when they made a newer atlas."""
-    # asked before anything is drawn: what is decided meanwhile is news
-    known = news(workspace)
+def live(workspace: Workspace, known: Mapping[str, Any]) -> None:
+    """Draw the page again when others decide more than is `known`; say when an atlas is newer."""
     url = f"/api/v1/{workspace.name}/head"
     follow_journal("live", url, known=known, on_news=state.others_decided)
     if state.newer(workspace):

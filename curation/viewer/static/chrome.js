@@ -142,6 +142,7 @@ export const ACTIONS = [
 export const keyName = (key) => ({ Escape: 'Esc', Backspace: '⌫' })[key] ?? key.toUpperCase();
 
 const SAID = 4500; // ms that a message stays
+const BLINK = 250; // ms of waiting that need no words
 const SIGNS = { set: '', add: '+', subtract: '−', intersect: '∩' };
 const WALKS = /** @type {Record<string, number>} */ ({ ArrowUp: -1, ArrowLeft: -1, ArrowDown: 1, ArrowRight: 1 });
 
@@ -291,7 +292,9 @@ export class Chrome {
    * @param {{wait?: boolean, action?: [string, () => void]}} [options]
    */
   showVeil(text, { wait = false, action } = {}) {
-    this.veil.hidden = text === null;
+    clearTimeout(this.veiling);
+    if (text === null || !wait) this.veil.hidden = text === null;
+    else if (this.veil.hidden) this.veiling = setTimeout(() => (this.veil.hidden = false), BLINK);
     if (text === null) return;
     const parts = [wait ? element('span', { class: 'spinner' }) : '', element('p', {}, text)];
     if (action) {

@@ -11,7 +11,7 @@ import { Arrangement, homeOf } from './layouts.js';
 import { Legend } from './legend.js';
 import { Minimap } from './minimap.js';
 import { anchorsOf } from './names.js';
-import { FILTERED, MUTED, onPaper } from './points.js';
+import { FILTERED, MUTED, SELECTED, onPaper } from './points.js';
 import { Selector } from './selector.js';
 import { Thumbnails } from './sprites.js';
 import { askOverHttp } from './transport.js';
@@ -38,12 +38,17 @@ export class CurationMap extends Selector {
     super(key);
     this.onSelection = onSelection;
     this.names = this.memory.names;
+    this.root.classList.add('bare');
     /** @type {MapData | null} */
     this.data = null;
     /** How the server is asked; a host that has no HTTP sets its own. @type {import('./transport.js').Ask | null} */
     this.transport = null;
     this.hovered = -1;
     this.thumbnails = new Thumbnails(this);
+    /** @type {Uint32Array | undefined} the items that stand out, once asked for */
+    this.standing = undefined;
+    /** @type {Uint8Array} what the graphics card knows of each item */
+    this.state = new Uint8Array(0);
     /** @type {Field[]} what one can colour and filter by */
     this.fields = [];
     this.loading = false; // whether another atlas is on its way, while this one is still shown
@@ -172,6 +177,7 @@ export class CurationMap extends Selector {
     if (data.command && data.command.seq > this.memory.commandSeq) await this.obey(data.command);
     this.settled();
     this.root.dataset.ready = 'true';
+    this.dress();
   }
 
   /** @param {MapData} data */
@@ -233,7 +239,10 @@ export class CurationMap extends Selector {
     for (const name of this.columns.keys()) if (!used.has(name)) this.columns.delete(name);
     const changed = before.size !== this.columns.size || [...this.columns].some(([name, column]) => before.get(name) !== column);
     this.filters.apply();
-    if (changed) this.pushState();
+    if (changed) {
+      this.pushState();
+      this.draw();
+    }
     this.colorBy(this.memory.color);
     const decided = this.fields.filter(({ group }) => group === 'decided');
     this.root.dataset.head = String(Math.max(0, ...decided.map(({ seq }) => seq)));
@@ -327,6 +336,13 @@ export class CurationMap extends Selector {
     }
   }
 
+  /** Show the panels once the points are on the screen. */
+  dress() {
+    const { signal } = this.abort;
+    const soon = (/** @type {() => void} */ step) => requestAnimationFrame(() => signal.aborted || step());
+    soon(() => soon(() => this.root.classList.remove('bare')));
+  }
+
   /** No trouble any more: uncover the map. */
   settled() {
     if (this.blind) {
@@ -346,6 +362,7 @@ export class CurationMap extends Selector {
     if (!(error instanceof MapError)) console.error(error);
     const text = error instanceof MapError ? error.message : 'The map could not be loaded: the server did not answer.';
     this.root.dataset.error = text;
+    this.dress();
     this.chrome.showVeil(text, again ? { action: ['Try again', again] } : {});
   }
 
@@ -375,11 +392,28 @@ export class CurationMap extends Selector {
     this.filtering = hidden !== null;
     if (hidden) for (let i = 0; i < state.length; i++) if (hidden[i]) state[i] |= FILTERED;
     this.state = state;
+    this.standing = undefined;
     this.layer?.setState(state);
     this.root.dataset.selected = String(this.selectedCount);
     this.filters.say();
     this.legend.recount();
     this.showTools();
+  }
+
+  /** What the legend points at, else what is selected. @returns {Uint32Array | null} */
+  get outstanding() {
+    this.standing ??= this.found();
+    return this.standing.length || this.pick !== null ? this.standing : null;
+  }
+
+  found() {
+    const { pick, column, state, hidden } = this;
+    if (pick === null && !this.selectedCount) return new Uint32Array(0);
+    const stands = (/** @type {number} */ i) => (pick === null ? state[i] & SELECTED : column?.code(i) === pick) && !hidden?.[i];
+    const items = new Uint32Array(this.n);
+    let count = 0;
+    for (let i = 0; i < this.n; i++) if (stands(i)) items[count++] = i;
+    return items.slice(0, count);
   }
 
   showTools() {
@@ -427,6 +461,7 @@ export class CurationMap extends Selector {
     if (same) return;
     this.column = column;
     this.pick = null;
+    this.standing = undefined;
     this.layer?.setCodes(column.plainCodes());
     this.layer?.setPalette(this.palette(column));
     this.reanchor();
@@ -557,7 +592,8 @@ export class CurationMap extends Selector {
   highlight(code) {
     if (code === this.pick) return;
     this.pick = code;
-    this.draw();
+    this.standing = undefined;
+    this.raise();
   }
 
   // ---- under the pointer ---------------------------------------------------------------------

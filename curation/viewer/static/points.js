@@ -11,21 +11,20 @@ layout(location=3) in uint aState;
 layout(location=4) in float aFromX;
 layout(location=5) in float aFromY;
 uniform vec2 uCenter, uScale;
-uniform float uSize, uDpr, uFade, uPart;
-uniform uint uPass, uNone, uPick, uPicking;
+uniform float uSize, uDpr, uPart;
+uniform uint uPass, uNone;
 uniform sampler2D uPalette;
 out vec4 vColor;
 out float vSize;
 flat out uint vChosen;
 void main() {
-  bool chosen = (aState & 1u) != 0u;
-  bool muted = (aState & 2u) != 0u;
+  // Pass 0 draws the ground: every item as if nothing stood out. Pass 1 draws what stands out over
+  // it, pass 2 what the filter greys, under it; the rest leaves the picture.
   bool filtered = (aState & 4u) != 0u;
-  bool front = !filtered && (uPicking == 1u ? aCode == uPick : chosen);
+  if ((uPass == 2u) != filtered) { gl_Position = vec4(2., 2., 2., 1.); gl_PointSize = 0.; return; }
+  bool chosen = uPass == 1u && (aState & 1u) != 0u;
+  bool muted = (aState & 2u) != 0u;
   vChosen = chosen ? 1u : 0u;
-  // Pass 0 draws what stays behind, pass 1 what stands out, pass 2 what the filter greys; the rest
-  // leaves the picture.
-  if (uPass != (filtered ? 2u : front ? 1u : 0u)) { gl_Position = vec4(2., 2., 2., 1.); gl_PointSize = 0.; return; }
   uint texel = aCode == uNone ? 0u : aCode + 1u;
   vec3 color = texelFetch(uPalette, ivec2(int(texel & 255u), int(texel >> 8)), 0).rgb;
   if (filtered) { color = vec3(.6); muted = true; }
@@ -34,7 +33,7 @@ void main() {
   gl_Position = vec4((place - uCenter) * uScale, 0., 1.);
   gl_PointSize = size + uDpr;
   vSize = size + uDpr;
-  vColor = vec4(color, (front ? 1. : uFade) * (muted ? .35 : 1.));
+  vColor = vec4(color, muted ? .35 : 1.);
 }`;
 
 const DOTS = `#version 300 es
@@ -52,7 +51,7 @@ void main() {
   float inside = clamp(radius - away, 0., 1.);
   if (inside <= 0.) discard;
   // the ring of a selected dot needs room: on a small one it would hide the colour
-  float rim = vChosen == 1u && vSize > 4. * uDpr ? min(1.2 * uDpr, radius * .4) : uRim;
+  float rim = vChosen == 1u && vSize > 5.5 * uDpr ? min(1.2 * uDpr, radius * .4) : uRim;
   float edge = rim > 0. ? clamp(away - (radius - .5 - rim) + .5, 0., 1.) : 0.;
   vec3 line = vChosen == 1u ? mix(vColor.rgb, uInk, .85) : mix(vColor.rgb, uPaper, .55);
   float alpha = inside * vColor.a * (vChosen == 1u ? 1. : uAlpha);
@@ -81,12 +80,13 @@ export const FILTERED = 4;
 const NEEDED = 4; // slots without which there is nothing to draw: x, y, code, state
 const DENSITY_FROM = 3; // dots over each pixel of the picture, on average, from which it is shaded
 const DENSITY_FULL = 4.5;
+const FADED = 0.26; // how strong the ground is where something stands out over it
 
 /** @typedef {[number, number, number]} Rgb 0 to 1 */
 /** @typedef {{x: Uint16Array, y: Uint16Array, z?: Uint16Array}} Places */
 /**
  * @typedef {{camera: import('./camera.js').Camera, dpr: number, size: number, alpha: number,
- *   crowd: number, standOut: boolean, filtering: boolean, pick: number | null, ink: Rgb, paper: Rgb, dark: boolean,
+ *   crowd: number, filtering: boolean, ink: Rgb, paper: Rgb, dark: boolean,
  *   square?: boolean, part?: number, coarse?: boolean}} Look
  * `coarse`: whether a density may have half the pixels; `crowd`: how often the points in view would cover it; `part`: how far from the places they come
  * from to those they go to, 1 = arrived.
@@ -141,10 +141,11 @@ export class PointLayer {
     this.array = gl.createVertexArray();
     this.buffers = Array.from({ length: 6 }, () => gl.createBuffer());
     this.list = gl.createBuffer();
+    this.raised = gl.createBuffer();
     /** @type {Set<number>} the slots that have values */
     this.filled = new Set();
-    /** @type {Uint32Array | null} the items that `list` holds */
-    this.listed = null;
+    /** @type {Map<WebGLBuffer | null, Uint32Array>} the items that `list` and `raised` hold */
+    this.held = new Map();
     this.share = 0; // of the points in view that have been drawn
     this.palette = gl.createTexture();
     gl.enable(gl.BLEND);
@@ -219,17 +220,16 @@ export class PointLayer {
   }
 
   /**
-   * Draw the chosen points straight to the canvas: the quickest where dots are dots.
+   * Draw the chosen points straight to the canvas: the quickest where dots are dots and none stands out.
    * @param {Look} look
    * @param {Chosen} chosen
    */
   direct(look, { count, items }) {
     const { gl } = this;
     this.blank();
-    this.bring(items);
+    this.bring(items, this.list);
     gl.blendFunc(gl.ONE, gl.ONE_MINUS_SRC_ALPHA);
-    const stands = look.standOut || look.pick !== null;
-    for (const pass of [...(look.filtering ? [2] : []), 0, ...(stands ? [1] : [])]) {
+    for (const pass of [...(look.filtering ? [2] : []), 0]) {
       this.use(this.dots, look, pass);
       this.run(items, 0, count);
     }
@@ -244,14 +244,18 @@ export class PointLayer {
     gl.clear(gl.COLOR_BUFFER_BIT);
   }
 
-  /** @param {Uint32Array | null} items what a list draws */
-  bring(items) {
+  /**
+   * @param {Uint32Array | null} items what a list draws
+   * @param {WebGLBuffer | null} list where they are kept
+   */
+  bring(items, list) {
     const { gl } = this;
     gl.bindVertexArray(this.array);
-    if (!items || items === this.listed) return;
-    gl.bindBuffer(gl.ELEMENT_ARRAY_BUFFER, this.list);
+    if (!items) return;
+    gl.bindBuffer(gl.ELEMENT_ARRAY_BUFFER, list);
+    if (items === this.held.get(list)) return;
     gl.bufferData(gl.ELEMENT_ARRAY_BUFFER, items, gl.DYNAMIC_DRAW);
-    this.listed = items;
+    this.held.set(list, items);
   }
 
   /**
@@ -267,7 +271,7 @@ export class PointLayer {
   }
 
   /**
-   * Add points to the picture that is being made; `from` 0 begins a new one.
+   * Add points to the ground that is being made; `from` 0 begins a new one.
    * @param {Look} look
    * @param {Chosen} chosen
    * @param {number} from the first of the chosen that is not there yet
@@ -276,13 +280,12 @@ export class PointLayer {
   add(look, { total, items }, from, to) {
     const { gl } = this;
     const shading = this.shading(look);
-    const stands = look.standOut || look.pick !== null;
     this.share = 0;
     const { width, height } = gl.canvas;
-    for (const target of [this.below, this.behind, this.front]) target.fit(width, height, from === 0);
+    for (const target of [this.below, this.behind]) target.fit(width, height, from === 0);
     const finer = look.coarse ? 2 : 1;
     this.crowd?.fit(Math.ceil(width / finer), Math.ceil(height / finer), from === 0);
-    this.bring(items);
+    this.bring(items, this.list);
     if (shading && this.weights && this.crowd) {
       this.crowd.bind();
       gl.blendFunc(gl.ONE, gl.ONE);
@@ -293,7 +296,7 @@ export class PointLayer {
     }
     gl.blendFunc(gl.ONE, gl.ONE_MINUS_SRC_ALPHA);
     /** @type {[boolean, Target, number][]} */
-    const passes = [[look.filtering, this.below, 2], [shading < 1, this.behind, 0], [stands, this.front, 1]];
+    const passes = [[look.filtering, this.below, 2], [shading < 1, this.behind, 0]];
     for (const [wanted, target, pass] of passes) {
       if (!wanted) continue;
       target.bind();
@@ -304,13 +307,30 @@ export class PointLayer {
   }
 
   /**
+   * Draw what stands out; the ground stays as it is.
+   * @param {Look} look
+   * @param {Uint32Array} items ascending
+   * @param {number} count how many of them to draw, an even sample
+   */
+  raise(look, items, count) {
+    const { gl } = this;
+    const { width, height } = gl.canvas;
+    this.front.fit(width, height, true);
+    this.front.bind();
+    this.bring(items, this.raised);
+    gl.blendFunc(gl.ONE, gl.ONE_MINUS_SRC_ALPHA);
+    this.use(this.dots, look, 1);
+    this.run(items, 0, count);
+  }
+
+  /**
    * @param {import('./targets.js').Linked} program
    * @param {Look} look
    * @param {number} pass
    */
   use({ program, at }, look, pass) {
     const { gl } = this;
-    const { camera, dpr, size, alpha, standOut, pick, ink, paper, part = 1 } = look;
+    const { camera, dpr, size, alpha, ink, paper, part = 1 } = look;
     gl.useProgram(program);
     gl.activeTexture(gl.TEXTURE0);
     gl.bindTexture(gl.TEXTURE_2D, this.palette);
@@ -323,27 +343,28 @@ export class PointLayer {
     gl.uniform1f(at.Part, part);
     gl.uniform1f(at.Square, look.square ? 1 : 0);
     gl.uniform1f(at.Rim, size > 4 && !look.square ? 0.9 * dpr : 0);
-    gl.uniform1f(at.Fade, standOut || pick !== null ? 0.22 : 1);
     gl.uniform3f(at.Ink, ...ink);
     gl.uniform3f(at.Paper, ...paper);
     gl.uniform1ui(at.None, this.none);
-    gl.uniform1ui(at.Picking, pick === null ? 0 : 1);
-    gl.uniform1ui(at.Pick, pick === null || pick < 0 ? this.none : pick);
     gl.uniform1ui(at.Pass, pass);
   }
 
-  /** Put what has been added so far on the canvas. @param {Look} look */
-  show(look) {
+  /**
+   * Put what has been drawn so far on the canvas.
+   * @param {Look} look
+   * @param {boolean} over whether something stands out
+   */
+  show(look, over) {
     const { gl } = this;
+    const { dark } = look;
     const shading = this.shading(look);
     this.blank();
     gl.blendFunc(gl.ONE, gl.ONE_MINUS_SRC_ALPHA);
-    const fade = look.standOut || look.pick !== null ? 0.22 : 1;
-    // Weights are faded already where something stands out; the curve must not lift them again.
-    const unit = 0.785 * look.crowd * fade * this.share;
-    if (look.filtering) this.composite.draw(this.below, { strength: 1, unit: 0, dark: look.dark });
-    if (shading && this.crowd) this.composite.draw(this.crowd, { strength: shading * (0.3 + 0.7 * fade), unit, dark: look.dark });
-    if (shading < 1) this.composite.draw(this.behind, { strength: 1 - shading, unit: 0, dark: look.dark });
-    if (look.standOut || look.pick !== null) this.composite.draw(this.front, { strength: 1, unit: 0, dark: look.dark });
+    const fade = over ? FADED : 1;
+    const unit = 0.785 * look.crowd * this.share;
+    if (look.filtering) this.composite.draw(this.below, { strength: 1, unit: 0, dark });
+    if (shading && this.crowd) this.composite.draw(this.crowd, { strength: shading * (0.3 + 0.7 * fade), unit, dark });
+    if (shading < 1) this.composite.draw(this.behind, { strength: (1 - shading) * fade, unit: 0, dark });
+    if (over) this.composite.draw(this.front, { strength: 1, unit: 0, dark });
   }
 }

@@ -200,7 +200,7 @@ export class Selector extends Stage {
     combine(this.preview, hit, stroke.mode);
     this.selectedCount = countOf(this.preview);
     this.pushState();
-    this.stir();
+    this.raise();
   }
 
   /** Lift the brush: select what it took, or nothing. @param {boolean} keep */
@@ -260,7 +260,7 @@ export class Selector extends Stage {
   showSelected() {
     this.selectedCount = countOf(this.memory.selected);
     this.pushState();
-    this.draw();
+    this.raise();
   }
 
   /** Remember the selection: for the way back, and beyond this page. @param {boolean} [instead] of the newest */
@@ -272,6 +272,12 @@ export class Selector extends Stage {
     if (memory.past.length > DEEP + 1) memory.past.shift();
     memory.at = memory.past.length - 1;
     this.keepPast(one, version, n);
+  }
+
+  /** The selection as it travels. */
+  get squeezed() {
+    const { past, at, selected } = this.memory;
+    return past[at]?.squeezed ?? squeezeMask(selected);
   }
 
   /**
@@ -323,7 +329,7 @@ export class Selector extends Stage {
     const { memory, version, n } = this;
     const one = memory.past[memory.at];
     try {
-      const body = await squeezeMask(memory.selected);
+      const body = await this.squeezed;
       const answer = await this.ask(`grow/${version}?k=${GROW_BY}`, { body });
       const hit = await widenMask(new Uint8Array(answer), n);
       if (memory.past[memory.at] === one) this.growTo(hit);
@@ -449,7 +455,7 @@ export class Selector extends Stage {
     this.untold = false;
     const { memory, version, n, selectedCount: count } = this;
     const seq = ++memory.seq;
-    const bits = asText(await squeezeMask(memory.selected));
+    const bits = asText(await this.squeezed);
     if (seq !== memory.seq) return; // a newer selection is on its way
     memory.sent = seq;
     this.onSelection({ version, n, count, bits, seq });
@@ -471,7 +477,7 @@ export class Selector extends Stage {
       const { version, n, selectedCount: count } = this;
       const { sent } = memory;
       memory.sentAgain = sent;
-      const bits = asText(await squeezeMask(memory.selected));
+      const bits = asText(await this.squeezed);
       if (sent === memory.seq) this.onSelection({ version, n, count, bits, seq: sent });
     }, DOUBT);
   }

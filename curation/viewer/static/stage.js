@@ -80,8 +80,10 @@ export class Stage {
     this.names = true;
     this.filtering = false; // whether any item is filtered out
     this.cell = 0; // world units from an item to the next where they stand in cells, else 0
+    this.unkept = false; // whether the last picture went straight to the canvas
     this.part = 1; // of the way to `places`, while a change of layout is animated
     this.stale = true; // the points are to be drawn anew
+    this.raised = false; // only what stands out over them is
     this.dirty = true; // something that the graphics card draws is to be drawn anew
     this.worked = false; // whether the last frame was drawn by it
     this.drawn = 0; // of the chosen points
@@ -405,6 +407,17 @@ export class Stage {
     this.touch();
   }
 
+  /** Draw in the next frame what stands out, over the ground as it is. */
+  raise() {
+    this.raised = true;
+    this.touch();
+  }
+
+  /** What stands out over the rest, ascending; null where nothing does. @returns {Uint32Array | null} */
+  get outstanding() {
+    return null;
+  }
+
   /**
    * Draw in the next frame what lies over the points; they stay as they are.
    * @param {boolean} [writing] whether only names and outlines change: the graphics card has nothing to do
@@ -490,9 +503,7 @@ export class Stage {
       size: this.pointSize,
       alpha: this.cell ? 1 : this.n < 20000 ? 0.96 : this.n < 200000 ? 0.8 : 0.6,
       crowd: this.crowd,
-      standOut: this.selectedCount > 0,
       filtering: this.filtering,
-      pick: this.pick,
       ink,
       paper,
       dark: this.dark,
@@ -506,7 +517,7 @@ export class Stage {
   paint() {
     const { layer } = this;
     if (!layer || !this.look) return;
-    this.worked = this.dirty || this.stale || this.drawn < this.chosen.count;
+    this.worked = this.dirty || this.stale || this.raised || this.drawn < this.chosen.count;
     if (this.worked) this.lay(layer);
     this.drawOverlay();
     this.drawAround();
@@ -518,25 +529,48 @@ export class Stage {
     this.dirty = false;
     if (this.stale || !this.painted) {
       this.stale = false;
+      this.raised = true;
       this.chosen = this.choose();
       this.painted = this.picture;
       this.drawn = 0;
     }
     const { count } = this.chosen;
+    const over = this.outstanding;
     // A picture that is kept makes a hovering hand cheap, at the price of one more pass over the canvas.
-    const direct = !layer.shading(this.painted) && (this.moving || count < KEPT_FROM);
+    const direct = !over && !layer.shading(this.painted) && (this.moving || count < KEPT_FROM);
     if (direct) {
       layer.direct(this.painted, this.chosen);
       this.drawn = count;
-    } else if (!this.drawn || this.drawn < count) {
-      const step = this.moving || count < 2 * this.budget ? count : this.budget | 0;
-      const to = Math.min(count, this.drawn + step);
-      layer.add(this.painted, this.chosen, this.drawn, to);
-      this.drawn = to;
+    } else {
+      this.heap(layer, this.painted, count);
+      if (over && this.raised) layer.raise(this.painted, over, this.sampled(over));
+      layer.show(this.painted, over !== null);
     }
-    if (!direct) layer.show(this.painted);
+    this.unkept = direct;
+    this.raised = false;
     if (this.root.dataset.drawn !== String(this.drawn)) this.root.dataset.drawn = String(this.drawn);
     this.drawLayers();
+  }
+
+  /**
+   * Add to the ground what this frame can.
+   * @param {PointLayer} layer
+   * @param {import('./points.js').Look} look
+   * @param {number} count of all that belongs to it
+   */
+  heap(layer, look, count) {
+    if (this.unkept) this.drawn = 0; // the last picture went to the canvas and was not kept
+    if (this.drawn && this.drawn >= count) return;
+    const step = this.moving || count < 2 * this.budget ? count : this.budget | 0;
+    const to = Math.min(count, this.drawn + step);
+    layer.add(look, this.chosen, this.drawn, to);
+    this.drawn = to;
+  }
+
+  /** How many of ascending items are among those that this frame draws. @param {Uint32Array} items */
+  sampled(items) {
+    const { count, total, items: near } = this.chosen;
+    return count === total ? items.length : firstAbove(items, near ? near[count] : count);
   }
 
   /** What lies over the points: thumbnails. */
