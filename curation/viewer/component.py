@@ -34,6 +34,7 @@ MAP_FILES = (
     "card.js",
     "gestures.js",
     "stage.js",
+    "travel.js",
     "remember.js",
     "script.js",
     "selector.js",

@@ -176,7 +176,6 @@ export class CurationMap extends Selector {
     this.heard(data.told ?? undefined);
     if (data.command && data.command.seq > this.memory.commandSeq) await this.obey(data.command);
     this.settled();
-    this.root.dataset.ready = 'true';
     this.dress();
   }
 
@@ -336,11 +335,15 @@ export class CurationMap extends Selector {
     }
   }
 
-  /** Show the panels once the points are on the screen. */
+  /** Show the panels once the points are on the screen; then one can work. */
   dress() {
-    const { signal } = this.abort;
-    const soon = (/** @type {() => void} */ step) => requestAnimationFrame(() => signal.aborted || step());
-    soon(() => soon(() => this.root.classList.remove('bare')));
+    const done = () => {
+      this.root.classList.remove('bare');
+      if (!this.loading) this.root.dataset.ready = 'true';
+    };
+    if (!this.root.classList.contains('bare')) return done();
+    const soon = (/** @type {() => void} */ step) => requestAnimationFrame(() => this.abort.signal.aborted || step());
+    soon(() => soon(done));
   }
 
   /** No trouble any more: uncover the map. */
@@ -362,7 +365,7 @@ export class CurationMap extends Selector {
     if (!(error instanceof MapError)) console.error(error);
     const text = error instanceof MapError ? error.message : 'The map could not be loaded: the server did not answer.';
     this.root.dataset.error = text;
-    this.dress();
+    this.root.classList.remove('bare');
     this.chrome.showVeil(text, again ? { action: ['Try again', again] } : {});
   }
 

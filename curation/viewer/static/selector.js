@@ -5,7 +5,7 @@ import { MapError, asText, decodeMask, squeezeMask, widenMask } from './data.js'
 import { boxAround, combine, countOf, insideBox, insidePolygon } from './lasso.js';
 import { Keeper, recollect } from './remember.js';
 import { scriptRuns } from './script.js';
-import { Stage } from './stage.js';
+import { Travel } from './travel.js';
 
 /** @typedef {import('./lasso.js').Mode} Mode */
 /** @typedef {import('./stage.js').Tool} Tool */
@@ -76,7 +76,7 @@ function alike(a, b) {
 }
 
 /** A stage on which items can be selected. */
-export class Selector extends Stage {
+export class Selector extends Travel {
   /** @param {string} key */
   constructor(key) {
     super();
