@@ -32,7 +32,7 @@ def run(size: Size) -> dict[str, Any]:
         "cases": server,
         "browser": browser,
         "targets": list(_targets(browser)),
-        "peers": map_peers.run(plan.counts[:QUICK]) if size.peers else [],
+        "peers": map_peers.run(plan.counts) if size.peers else [],
     }
 
 
@@ -67,6 +67,7 @@ PAGES = (
         "items": "items",
         "who": "who",
         "first draw s": "first_draw_s",
+        "ready s": "ready_s",
         "CPU s": "first_draw_cpu_s",
         "CPU s settled": "settled_cpu_s",
         "points bytes": "points_bytes",
@@ -120,6 +121,26 @@ def _targets(cases: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
             mine = by.get((who, count), {})
             for what, key, wanted in AGAINST:
                 yield from _ratio(count, f"{PLOTLY}: {what} over {who}", theirs, mine, key, wanted)
+        yield from _beyond_the_host(count, by, theirs)
+
+
+def _beyond_the_host(
+    count: int, by: dict[tuple[str, int], dict[str, Any]], theirs: dict[str, Any]
+) -> Iterator[dict[str, Any]]:
+    """Say what is left without what the host takes for a page that does next to nothing.
+
+    The first row of each is the most that any component in this host could reach.
+    """
+    host = by.get((f"{EMPTY} in Streamlit", count), {})
+    for what, key, wanted in AGAINST:
+        if theirs.get(key) and host.get(key):
+            yield from _ratio(count, f"{PLOTLY}: {what} over {EMPTY}", theirs, host, key, wanted)
+            for who in (ALONE, OURS):
+                mine = by.get((who, count), {})
+                own = {key: mine[key] - host[key]} if mine.get(key) else {}
+                beyond = {key: theirs[key] - host[key]}
+                title = f"{PLOTLY}: {what} over {who}, both beyond the host"
+                yield from _ratio(count, title, beyond, own, key, wanted)
 
 
 AGAINST = (

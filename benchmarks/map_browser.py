@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from playwright.sync_api import Error, Page, Playwright
@@ -41,6 +41,7 @@ LASSOS = 3
 DRAG_SECONDS = 60  # after which a drag is let go
 
 Measured = dict[str, Any]
+Button = Literal["left", "middle"]
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,10 @@ def _visited(driver: Playwright, subject: Subject | Empty, whole: bool = True) -
     found: Measured = {}
     with Browser(driver, EMPTY) as browser:
         steps: list[Callable[[], Measured]] = [lambda: _first_draw(browser, subject)]
-        if whole and not isinstance(subject, Empty):
+        if whole and isinstance(subject, Empty):
+            steps += [lambda: _answered(browser, subject)] if subject.streamlit else []
+        elif whole:
+            assert not isinstance(subject, Empty)
             steps += [
                 lambda: _rested(browser),
                 lambda: _revisited(browser, subject),
@@ -161,8 +165,25 @@ def _first_draw(browser: Browser, subject: Subject | Empty) -> Measured:
         "first_draw_cpu_s": round(browser.cpu() - browser.blank_cpu, 2),
     }
     if not isinstance(subject, Empty):
+        subject.ready(browser.page)
+        browser.page.evaluate("window.bench.frame()")
+        found["ready_s"] = round(time.perf_counter() - started, 3)
         found["points_bytes"] = subject.points_bytes(browser.page)
     return found
+
+
+def _answered(browser: Browser, subject: Empty) -> Measured:
+    """Click, again and again: what the host itself takes from a message to the page's answer."""
+    browser.rest()
+    page = browser.page
+    took = []
+    for number in range(1, LASSOS + 2):
+        page.evaluate(f"window.bench.arm(() => {HEADLINE} === '{number} selected')")
+        subject.click(page)
+        page.wait_for_function("window.bench.took !== null", timeout=PATIENCE)
+        took.append(page.evaluate("window.bench.took"))
+    middle = round(statistics.median(took[1:]), 1)
+    return {"lasso_ms": middle, "wide_lasso_ms": middle}
 
 
 def _rested(browser: Browser) -> Measured:
@@ -194,13 +215,21 @@ def _revisited(browser: Browser, subject: Subject) -> Measured:
 
 
 def _panned(browser: Browser, subject: Subject) -> Measured:
-    """Drag the map in a figure of eight; each move waits until the page comes to a frame."""
-    page = browser.page
-    subject.take(page, PAN)
-    left, top, width, height = subject.box(page)
+    subject.take(browser.page, PAN)
+    return panned(browser, subject.box(browser.page))
+
+
+def panned(
+    browser: Browser, box: tuple[float, float, float, float], button: Button = "left"
+) -> Measured:
+    """Drag a plot in a figure of eight; each move waits until the page comes to a frame.
+
+    `box` is where it is: left, top, width, height in pixels.
+    """
+    page, (left, top, width, height) = browser.page, box
     middle = left + width / 2, top + height / 2
     page.mouse.move(*middle)
-    page.mouse.down()
+    page.mouse.down(button=button)
     page.evaluate("window.bench.record()")
     started, cpu = time.perf_counter(), browser.cpu()
     for step in range(1, STEPS + 1):
@@ -211,7 +240,7 @@ def _panned(browser: Browser, subject: Subject) -> Measured:
             break
     took, used = time.perf_counter() - started, browser.cpu() - cpu
     frames = page.evaluate("window.bench.recorded()")
-    page.mouse.up()
+    page.mouse.up(button=button)
     browser.rest()
     return {
         "pan_steps": step,

@@ -95,11 +95,20 @@ class Ours:
     who = "curation-atlas"
     root = ".atlas-map"
 
+    @property
+    def address(self) -> str:
+        """Return where the page is."""
+        return f"{self.server}/?dataset={self.name}"
+
     def open(self, page: Page, patience: float = PATIENCE) -> None:
-        """Go there and wait until everything asked for is shown."""
-        page.goto(f"{self.server}/?dataset={self.name}")
-        ready = f"{self.root}[data-ready='true'][data-points='{self.items}']"
-        page.wait_for_selector(ready, timeout=patience)
+        """Go there and wait until every point is drawn, as of the others."""
+        page.goto(self.address)
+        drawn = f"{self.root}[data-points='{self.items}'][data-drawn='{self.items}']"
+        page.wait_for_selector(drawn, timeout=patience)
+
+    def ready(self, page: Page, patience: float = PATIENCE) -> None:
+        """Wait until the panels are there too, and one can work."""
+        page.wait_for_selector(f"{self.root}[data-ready='true']", timeout=patience)
 
     def box(self, page: Page) -> tuple[float, float, float, float]:
         """Return where the map is free of panels: left, top, width, height in pixels."""
@@ -162,11 +171,10 @@ class Alone(Ours):
 
     who = "our map alone"
 
-    def open(self, page: Page, patience: float = PATIENCE) -> None:
-        """Go there and wait until everything asked for is shown."""
-        page.goto(f"{self.server}/?map={self.items}")
-        ready = f"{self.root}[data-ready='true'][data-points='{self.items}']"
-        page.wait_for_selector(ready, timeout=patience)
+    @property
+    def address(self) -> str:
+        """Return where the page is."""
+        return f"{self.server}/?map={self.items}"
 
 
 @dataclass(frozen=True)
@@ -182,6 +190,10 @@ class Plotly:
         """Go there and wait until WebGL has drawn points."""
         page.goto(f"{self.server}/?n={self.items}")
         page.wait_for_function("window.bench.dots > 0", timeout=patience)
+
+    def ready(self, page: Page, patience: float = PATIENCE) -> None:
+        """Wait until one can work: its mode bar comes with the points."""
+        page.wait_for_selector(f"{self.root} .modebar-btn", state="attached", timeout=patience)
 
     def box(self, page: Page) -> tuple[float, float, float, float]:
         """Return where the plot is: left, top, width, height in pixels."""
@@ -225,6 +237,10 @@ class Empty:
             page.goto(f"{self.server}/_stcore/health")
             page.evaluate(_EMPTY_PAGE, self.address)
         page.wait_for_function("window.bench.dots > 0", timeout=patience)
+
+    def click(self, page: Page) -> None:
+        """Send what a lasso sends; the page's headline answers."""
+        page.locator("canvas").click()
 
 
 Subject = Ours | Plotly

@@ -25,7 +25,9 @@ BENCHMARKS = {
     "peers": "CPU an image from scan to store, beside cleanvision and imagededup on the same files",
     "scale": "memory at 100,000 images over 10,000; a build with nothing new over the first",
     "encoders": "leave-one-out k-NN accuracy beside chance and a null control; CPU per image",
+    "forecast": "how near the forecast purity of a lasso comes, before and after samples are seen",
     "journal": "append, undo, fold and register, against a JSON file rewritten in place",
+    "curator": "a simulated curator: acts and seconds a label, beside one by one and by clusters",
     "map": "in Chromium: first draw, panning, lasso, label, memory, beside st.plotly_chart",
 }
 RESULTS = ROOT / "benchmarks" / "results"

@@ -16,7 +16,6 @@ from embeddings.schema import Atlas, Int32
 from embeddings.store import Store
 
 QUALITY = "label_quality"  # the column that `read` makes of the table of records
-TABLES = ("items", "images", "records", "fields")  # where fields come from
 KEY = {"items": "item_id", "images": "image_id", "records": "image_id", "fields": "item_id"}
 _IN_RECORD = "label_quality_estimation"  # the key in a Cortex record
 _IN_TEXT = rf'"{_IN_RECORD}"\s*:\s*-?[0-9]'
@@ -82,20 +81,21 @@ def still(store: Store, table: str, look: Callable[[], T]) -> T:
             return found
 
 
-def state_of(workspace: Workspace, names: Sequence[str]) -> tuple[Hashable, ...]:
-    """Return what changes with every change of the tables `names`: a key for what is kept.
+def state_of(workspace: Workspace, table: str) -> tuple[Hashable, ...]:
+    """Return what changes with every change of one table: a key for what is read from it.
 
-    The folder tells a dataset from a copy of it, which has the same id and the same versions.
+    No table is one that never changes: what an atlas holds. The folder tells a dataset from a copy
+    of it, which has the same id and the same versions.
     """
     store = workspace.store
-    versions = [store.version(name) for name in names]
-    return workspace.dataset.dataset_id, str(store.folder), *versions
+    version = store.version(table) if table else 0
+    return workspace.dataset.dataset_id, str(store.folder), table, version
 
 
 def rows_in(workspace: Workspace, atlas: Atlas, table: str) -> Int32:
     """Return the row of each item of an atlas in a table, (n,) int32; -1 where it has none."""
     store = workspace.store
-    key = (*state_of(workspace, [table]), atlas.version, table)
+    key = (*state_of(workspace, table), atlas.version)
 
     def look() -> Int32:
         wanted = pa.array(atlas.item_ids)

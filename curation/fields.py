@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from curation import aligned, coding
 from curation.aligned import QUALITY, Kept
+from curation.coding import Int64
 from curation.records import FIELD
 from curation.schema import FIELDS, FLAGS
 from curation.workspace import Workspace
@@ -22,13 +23,14 @@ from embeddings.store import Store
 DECIDED = (*FIELDS, "flags")
 JOINED = ("fields", "records")  # tables that are joined to the items of an atlas that is there
 LINES = 8  # metadata fields that a hover card shows
-CATALOGS_KEPT = 8
+CATALOGS_KEPT = 16  # one for each of the four tables of a dataset
 DAY = 86400  # seconds
 COLUMNS_KEPT = 8  # machine columns in RAM: 4 MB each at 1,000,000 items
 
 _LAYOUT = ("membership", "outlier_score")
 _IMAGE = ("width", "height", "format", "source", "batch", "taken_at", "first_seen")
 _ITEM = ("class_name", "confidence")
+_SHOWN = {"images": _IMAGE, "items": _ITEM}  # of the other tables every column
 _TITLES = {"class_name": "detected class", "taken_at": "taken"}
 
 
@@ -55,6 +57,8 @@ class CodeColumn:
 
     `coding` says how `codes` (n,) int32 are read: ``"category"`` (an index into `legend`, -1 =
     none) or ``"bits"`` (bit b set = legend entry b holds). `seq` is the journal's head they show.
+    `met` (len(legend),) says when each name was first met, where its colour depends on that: a
+    name then keeps it when others come. Without it the code decides the colour.
     """
 
     field: str
@@ -62,6 +66,7 @@ class CodeColumn:
     legend: Sequence[str]
     seq: int
     coding: str = "category"
+    met: Int64 | None = None
 
     def __post_init__(self) -> None:
         if self.coding not in ("category", "bits"):
@@ -70,6 +75,8 @@ class CodeColumn:
         low = NOISE if self.coding == "category" else 0
         if len(self.codes) and not low <= self.codes.min() <= self.codes.max() < limit:
             raise ValueError(f"codes of {self.field} must be in [{low}, {limit})")
+        if self.met is not None and len(self.met) != len(self.legend):
+            raise ValueError(f"met of {self.field} must have shape ({len(self.legend)},)")
 
     def __len__(self) -> int:
         return len(self.codes)
@@ -114,8 +121,7 @@ def fields(workspace: Workspace, version: str | None = None) -> list[Field]:
         for name in DECIDED
     ]
     cluster = Field("cluster", "cluster", "category", "layout")
-    known = _stamped(workspace.store, _known(workspace).fields)
-    return [cluster, *decided, *_layout(atlas), *known]
+    return [cluster, *decided, *_layout(atlas), *_known(workspace)]
 
 
 def stamp(workspace: Workspace) -> str:
@@ -137,12 +143,13 @@ def column(workspace: Workspace, name: str, version: str | None = None) -> CodeC
     atlas = workspace.atlas(version)
     if name in DECIDED:
         return _decided(workspace, atlas, name)
-    known = [field.name for field in (*_layout(atlas), *_known(workspace).fields)]
-    if name != "cluster" and name not in known:
-        names = ", ".join(["cluster", *DECIDED, *known])
-        raise CurationError(f"no field {name[:80]!r}; there are: {names[:400]}")
     table = _source(name)[0]
-    key = (*aligned.state_of(workspace, [table] if table else []), atlas.version, name)
+    near = _catalog(workspace, table).fields if table else _layout(atlas)
+    if name != "cluster" and name not in [field.name for field in near]:
+        there = [field.name for field in (*_layout(atlas), *_known(workspace))]
+        names = ", ".join(["cluster", *DECIDED, *there])
+        raise CurationError(f"no field {name[:80]!r}; there are: {names[:400]}")
+    key = (*aligned.state_of(workspace, table), atlas.version, name)
     # before the reading: a newer table may be told as an older one, and is asked for again
     seq = workspace.store.version(table) if table else 0
     return _columns.get(key, lambda: _machine(workspace, atlas, Field(name, "", "", "", seq)))
@@ -160,10 +167,10 @@ def title(name: str) -> str:
 
 @dataclass(frozen=True)
 class _Catalog:
-    """The fields that the tables hold, and every column of the metadata, to colour by or not."""
+    """The fields that one table holds, and the names of its columns, to colour by or not."""
 
     fields: list[Field]
-    metadata: list[str]
+    columns: list[str]
 
 
 _catalogs, _columns = Kept(CATALOGS_KEPT), Kept(COLUMNS_KEPT)
@@ -175,38 +182,43 @@ def _layout(atlas: Atlas) -> list[Field]:
     return [Field(name, title(name), "value", "layout") for name in there]
 
 
-def _known(workspace: Workspace) -> _Catalog:
-    """Return what the tables hold: looked through once for each state of them."""
-    key = aligned.state_of(workspace, aligned.TABLES)
-    return _catalogs.get(key, lambda: _catalog(workspace.store))
-
-
-def _stamped(store: Store, found: Sequence[Field]) -> list[Field]:
-    """Return fields with the versions of their tables."""
-    versions = {table: store.version(table) for table in aligned.TABLES}
-    return [replace(field, seq=versions[_source(field.name)[0]]) for field in found]
-
-
-def _catalog(store: Store) -> _Catalog:
-    rows = aligned.read(store, "fields")
-    names = [name for name in rows.column_names if name != "item_id"]
-    metadata = _shown_of(rows, names, "metadata", FIELD)
+def _known(workspace: Workspace) -> list[Field]:
+    """Return the fields that the tables hold, in the order to offer them."""
+    metadata = _catalog(workspace, "fields").fields
     folder = [replace(field, group="image") for field in metadata if field.title == FOLDER]
-    found = _shown_of(aligned.read(store, "images", _IMAGE), _IMAGE, "image")
-    found += folder
-    found += _shown_of(aligned.read(store, "items", _ITEM), _ITEM, "image")
-    found += _shown_of(aligned.read(store, "records"), [QUALITY], "image")
-    return _Catalog(found + [field for field in metadata if field.title != FOLDER], names)
+    return [
+        *_catalog(workspace, "images").fields,
+        *folder,
+        *_catalog(workspace, "items").fields,
+        *_catalog(workspace, "records").fields,
+        *(field for field in metadata if field.title != FOLDER),
+    ]
 
 
-def _shown_of(rows: pa.Table, names: Sequence[str], group: str, prefix: str = "") -> list[Field]:
+def _catalog(workspace: Workspace, table: str) -> _Catalog:
+    """Return what one table holds: looked through once for each state of it, and of no other."""
+    key = aligned.state_of(workspace, table)
+    return _catalogs.get(key, lambda: _looked_through(workspace.store, table))
+
+
+def _looked_through(store: Store, table: str) -> _Catalog:
+    seq = store.version(table)  # before the reading, as in `column`
+    rows = aligned.read(store, table, _SHOWN.get(table))
+    names = [name for name in rows.column_names if name != aligned.KEY[table]]
+    group, prefix = ("metadata", FIELD) if table == "fields" else ("image", "")
+    return _Catalog(_shown_of(rows, names, group, prefix, seq), names)
+
+
+def _shown_of(
+    rows: pa.Table, names: Sequence[str], group: str, prefix: str, seq: int
+) -> list[Field]:
     found = []
     for name in names:
         kind = coding.kind_of(rows[name])
         if kind is not None:
             shown = prefix + name
             code = "category" if kind == "codes" else "value"
-            found.append(Field(shown, title(shown), code, group))
+            found.append(Field(shown, title(shown), code, group, seq))
     return found
 
 
@@ -246,7 +258,9 @@ def _machine(workspace: Workspace, atlas: Atlas, field: Field) -> CodeColumn | V
     kind = coding.kind_of(whole)
     if kind == "codes":
         found, legend = coding.codes(whole)
-        return CodeColumn(name, _frozen(np.append(found, np.int32(NOISE))[at]), legend, seq)
+        codes = _frozen(np.append(found, np.int32(NOISE))[at])
+        met = coding.first_met(codes, len(legend), workspace.item_nos(atlas.version))
+        return CodeColumn(name, codes, legend, seq, met=met)
     if kind is None:
         raise CurationError(f"the field {name[:80]!r} was replaced just now; reload the page")
     if kind == "numbers":
@@ -322,7 +336,7 @@ def _stands(workspace: Workspace, atlas: Atlas, row: int) -> list[tuple[str, str
 
 
 def _metadata(workspace: Workspace, atlas: Atlas, row: int) -> list[tuple[str, str]]:
-    names = _known(workspace).metadata
+    names = _catalog(workspace, "fields").columns
     found = aligned.one(workspace, atlas, row, "fields", names) if names else {}
     shown = [(coding.short(name), _shown(value)) for name, value in found.items()]
     return [(name, value) for name, value in shown if value][:LINES]

@@ -1,70 +1,29 @@
 """`decisions.sqlite`: the append-only journal of what people decided, one transaction an act."""
 
 import json
-import sqlite3
-import threading
-import time
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from pyroaring import BitMap
 
-from curation.schema import ACTIONS, FLAGS, Decision, clean_label
+from curation.journal_file import DAMAGED, JournalFile
+from curation.schema import ACTIONS, FLAGS, SOURCES, Act, Decision, clean_label
 from embeddings.errors import CurationError
 from embeddings.schema import Ids
 
 Int64 = npt.NDArray[np.int64]
 
-SCHEMA_VERSION = 1
-APPLICATION_ID = 0x43_41_4A_31  # "CAJ1": tells our file from any other program's SQLite database
 LOOKUP = 50_000  # ids per SQL statement, sent as one JSON array: 1.8 MB of text
-
-_TABLES = """
-CREATE TABLE items (
-    item_no INTEGER PRIMARY KEY,
-    item_id TEXT NOT NULL UNIQUE
-);
-CREATE TABLE decisions (
-    seq INTEGER PRIMARY KEY AUTOINCREMENT,
-    decision_id TEXT NOT NULL,
-    made_at TEXT NOT NULL,
-    made_by TEXT NOT NULL,
-    action TEXT NOT NULL,
-    field TEXT,
-    value TEXT,
-    items BLOB NOT NULL,
-    n_items INTEGER NOT NULL CHECK (n_items > 0),
-    atlas_version TEXT,
-    undoes INTEGER REFERENCES decisions (seq),
-    note TEXT,
-    CHECK ((undoes IS NOT NULL) = (action IN ('undo', 'redo')))
-);
-CREATE INDEX acts_of_a_person ON decisions (made_by, seq) WHERE undoes IS NULL;
-CREATE INDEX undone ON decisions (undoes, seq) WHERE undoes IS NOT NULL;
-CREATE TRIGGER decisions_stay BEFORE UPDATE ON decisions
-    BEGIN SELECT RAISE(ABORT, 'decisions are added, never changed'); END;
-CREATE TRIGGER decisions_remain BEFORE DELETE ON decisions
-    BEGIN SELECT RAISE(ABORT, 'decisions are added, never deleted'); END;
--- INSERT OR REPLACE deletes without firing the DELETE trigger
-CREATE TRIGGER decisions_keep_their_seq BEFORE INSERT ON decisions
-    WHEN EXISTS (SELECT 1 FROM decisions WHERE seq = NEW.seq)
-    BEGIN SELECT RAISE(ABORT, 'decisions are added, never replaced'); END;
-CREATE TRIGGER items_stay BEFORE UPDATE ON items
-    BEGIN SELECT RAISE(ABORT, 'an item keeps its number'); END;
-CREATE TRIGGER items_remain BEFORE DELETE ON items
-    BEGIN SELECT RAISE(ABORT, 'an item keeps its number'); END;
-"""
+CHUNK = 10_000  # decisions in RAM at a time where all of them are read
 
 _COLUMNS = (
     "seq, decision_id, made_at, made_by, action, field, value, n_items, items, atlas_version, "
-    "undoes, note"
+    "undoes, note, source, replaces, part_of"
 )
 # A person's acts are undone newest first and redone oldest first, so the top of the undo stack is
 # the newest act that is not undone now ...
@@ -85,70 +44,15 @@ SELECT {_COLUMNS} FROM decisions WHERE seq = (
     AND NOT EXISTS (SELECT 1 FROM decisions AS later
                     WHERE later.undoes = step.undoes AND later.seq > step.seq))
 """
-
-_DAMAGED = "is damaged; restore it from a backup, or move it away to start a new one"
-_REMEDIES = {
-    sqlite3.SQLITE_FULL: "cannot be written: the disk is full; free some space and try again",
-    sqlite3.SQLITE_READONLY: "cannot be written: it is read-only; give yourself write permission",
-    sqlite3.SQLITE_BUSY: "is locked by another program; close that program or try again",
-    sqlite3.SQLITE_LOCKED: "is locked by another program; close that program or try again",
-    sqlite3.SQLITE_CANTOPEN: "cannot be opened; check that its folder exists and is writable",
-    sqlite3.SQLITE_PERM: "cannot be opened; check that its folder exists and is writable",
-    sqlite3.SQLITE_NOTADB: "is not a decisions journal; move it away to start a new one",
-    sqlite3.SQLITE_CORRUPT: _DAMAGED,
-    sqlite3.SQLITE_IOERR: "cannot be read or written; check the disk and try again",
-}
+_STACK = {"undo": _UNDOABLE, "redo": _REDOABLE}
 
 
 class Overtaken(CurationError):
     """Somebody decided between looking and acting."""
 
 
-class Journal:
-    """The decisions of one dataset; safe from several threads and several processes.
-
-    Parameters
-    ----------
-    path : Path
-        The SQLite file; created when it is not there, its folder must be.
-    busy_seconds : float
-        How long to wait for another process that is writing.
-
-    Raises
-    ------
-    CurationError
-        From any method when the file cannot be read or written: nothing half is ever left.
-    """
-
-    def __init__(self, path: Path, *, busy_seconds: float = 20.0) -> None:
-        self.path = Path(path)
-        self._lock = threading.RLock()
-        with self._plain_errors():
-            # isolation_level=None: transactions are ours to begin, the module opens none of its own
-            self._db = sqlite3.connect(
-                self.path, timeout=busy_seconds, isolation_level=None, check_same_thread=False
-            )
-        try:
-            self._prepare(busy_seconds)
-        except BaseException:
-            self._db.close()
-            raise
-
-    def close(self) -> None:
-        """Close the file; a second call does nothing."""
-        with self._lock, self._plain_errors():
-            self._db.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
+class Journal(JournalFile):
+    """The decisions of one dataset; safe from several threads and several processes."""
 
     # -- items ---------------------------------------------------------------------------------
 
@@ -198,32 +102,40 @@ class Journal:
         value: str | None = None,
         atlas_version: str | None = None,
         note: str | None = None,
+        source: str | None = None,
         head: int | None = None,
     ) -> Decision:
-        """Append one act and return it once it is safe on disk.
+        """Append one act and return it once it is safe on disk; raises as `append_step` does."""
+        act = Act(action, items, field, value, atlas_version, note, source)
+        return self.append_step([act], made_by=made_by, head=head)[0]
+
+    def append_step(
+        self, acts: Sequence[Act], *, made_by: str, head: int | None = None
+    ) -> list[Decision]:
+        """Append acts that are undone as one step; return them once they are safe on disk.
 
         Raises
         ------
         Overtaken
             When `head` is given and is not the newest seq: somebody has decided meanwhile.
         CurationError
-            For an action, field or value that does not exist, an empty selection, an item that is
-            not registered, a text that `clean_label` refuses, or a file that cannot be written.
+            For an action, field, value or source that does not exist, an empty selection, an item
+            that is not registered, a text that `clean_label` refuses, or a file that cannot be
+            written. Nothing is appended then.
         """
-        value = _clean_value(action, field, value)
+        clean = [_clean(act) for act in acts]
         who = clean_label(made_by, "name")
-        note = None if note is None else clean_label(note, "note")
-        if not items:
-            raise CurationError(f"nothing is selected to {action}; select at least one item")
         with self._transaction():
             if head is not None and head != self.head:
                 raise Overtaken("somebody has decided meanwhile; look again")
-            if items.max() >= self.n_items:
+            largest = max(act.items.max() for act in clean)
+            if largest >= self.n_items:
                 raise CurationError(
-                    f"unknown item number {items.max()}; the journal has {self.n_items} items, "
+                    f"unknown item number {largest}; the journal has {self.n_items} items, "
                     f"select again"
                 )
-            return self._insert(who, action, field, value, items, atlas_version, None, note)
+            first = self._insert(who, clean[0])
+            return [first, *(self._insert(who, act, part_of=first.seq) for act in clean[1:])]
 
     def undo(self, made_by: str, seq: int | None = None) -> Decision:
         """Take back the newest standing act of `made_by`, which must be `seq` where it is given.
@@ -253,51 +165,113 @@ class Journal:
         """Return the act that `redo` would bring back; none after a new act."""
         return self._first(_REDOABLE, {"who": clean_label(made_by, "name")})
 
-    def since(self, seq: int = 0, limit: int | None = None) -> list[Decision]:
-        """Return the decisions after `seq` in order, at most `limit` of them."""
-        sql = f"SELECT {_COLUMNS} FROM decisions WHERE seq > ? ORDER BY seq LIMIT ?"
-        rows = self._read(sql, (seq, -1 if limit is None else limit))
+    def parts(self, act: Decision) -> list[Decision]:
+        """Return the acts that were done in one step with `act`, itself too, in order."""
+        root = act.part_of or act.seq
+        sql = f"SELECT {_COLUMNS} FROM decisions WHERE seq = ? OR part_of = ? ORDER BY seq"
+        return [self._decision(row) for row in self._read(sql, (root, root))]
+
+    def since(
+        self, seq: int = 0, limit: int | None = None, *, made_by: str | None = None
+    ) -> list[Decision]:
+        """Return the decisions after `seq` in order, at most `limit` of them, of one person."""
+        who = "" if made_by is None else "AND made_by = :who"
+        sql = f"SELECT {_COLUMNS} FROM decisions WHERE seq > :seq {who} ORDER BY seq LIMIT :limit"
+        limit = -1 if limit is None else limit
+        rows = self._read(sql, {"seq": seq, "who": made_by, "limit": limit})
         return [self._decision(row) for row in rows]
+
+    def newest(
+        self, limit: int | None = None, *, made_by: str | None = None, label: str | None = None
+    ) -> list[Decision]:
+        """Return the decisions newest first, at most `limit`, of one person, about one label."""
+        sql = f"""SELECT {_COLUMNS} FROM decisions WHERE coalesce(made_by = :who, 1)
+        AND (:label IS NULL OR field IN ('category', 'instance') AND :label IN (value, replaces))
+        ORDER BY seq DESC LIMIT :limit"""
+        limit = -1 if limit is None else limit
+        rows = self._read(sql, {"who": made_by, "label": label, "limit": limit})
+        return [self._decision(row) for row in rows]
+
+    def each(self, *, made_by: str | None = None) -> Iterator[Decision]:
+        """Yield all decisions in order, read in parts."""
+        seq = 0
+        while part := self.since(seq, CHUNK, made_by=made_by):
+            yield from part
+            seq = part[-1].seq
+
+    def decisions(self, seqs: Sequence[int] | npt.NDArray[np.integer[Any]]) -> list[Decision]:
+        """Return the decisions of these numbers that there are, in order."""
+        wanted = json.dumps([int(seq) for seq in seqs])
+        sql = (
+            f"SELECT {_COLUMNS} FROM decisions "
+            "WHERE seq IN (SELECT value FROM json_each(?)) ORDER BY seq"
+        )
+        return [self._decision(row) for row in self._read(sql, (wanted,))]
+
+    def items_of(self, seqs: Sequence[int] | npt.NDArray[np.integer[Any]]) -> dict[int, BitMap]:
+        """Return the items of the decisions of these numbers that there are, by seq, in order."""
+        wanted = json.dumps([int(seq) for seq in seqs])
+        sql = (
+            "SELECT seq, items FROM decisions "
+            "WHERE seq IN (SELECT value FROM json_each(?)) ORDER BY seq"
+        )
+        return {seq: self._bitmap(seq, blob) for seq, blob in self._read(sql, (wanted,))}
+
+    def refusals(self, field: str, value: str) -> dict[int, BitMap]:
+        """Return the items of all acts that refused `value`, undone ones too, by seq."""
+        sql = (
+            "SELECT seq, items FROM decisions "
+            "WHERE action = 'refuse' AND field = ? AND value = ? ORDER BY seq"
+        )
+        return {seq: self._bitmap(seq, blob) for seq, blob in self._read(sql, (field, value))}
+
+    def naming(self, item_no: int) -> list[Decision]:
+        """Return every decision that names the item, in order; all bitmaps are looked into."""
+        found: list[int] = []
+        seq, sql = 0, "SELECT seq, items FROM decisions WHERE seq > ? ORDER BY seq LIMIT ?"
+        while rows := self._read(sql, (seq, CHUNK)):
+            found += [at for at, blob in rows if item_no in self._bitmap(at, blob)]
+            seq = rows[-1][0]
+        return self.decisions(found)
 
     @property
     def head(self) -> int:
         """The newest seq, 0 when nothing has been decided."""
         return int(self._read("SELECT coalesce(max(seq), 0) FROM decisions")[0][0])
 
+    def identity(self, seq: int) -> str | None:
+        """Return the random id of one decision, which no other journal holds at that number."""
+        rows = self._read("SELECT decision_id FROM decisions WHERE seq = ?", (seq,))
+        return str(rows[0][0]) if rows else None
+
     # -- inside --------------------------------------------------------------------------------
 
     def _step(self, action: str, made_by: str, seq: int | None) -> Decision:
         who = clean_label(made_by, "name")
         with self._transaction():
-            act = self._first(_UNDOABLE if action == "undo" else _REDOABLE, {"who": who})
+            act = self._first(_STACK[action], {"who": who})
             if act is None:
                 raise CurationError(f"nothing to {action} by {who}")
             if seq not in (None, act.seq):
                 raise CurationError(
                     f"another act would be meant now (decision {act.seq}); look, and {action} again"
                 )
-            return self._insert(
-                who, action, act.field, act.value, act.items, act.atlas_version, act.seq, None
-            )
+            parts = self.parts(act)
+            if action == "undo":
+                parts.reverse()
+            steps = [self._insert(who, _repeated(part, action), part.seq) for part in parts]
+            return steps[0]
 
     def _insert(
-        self,
-        who: str,
-        action: str,
-        field: str | None,
-        value: str | None,
-        items: BitMap,
-        atlas_version: str | None,
-        undoes: int | None,
-        note: str | None,
+        self, who: str, act: Act, undoes: int | None = None, part_of: int | None = None
     ) -> Decision:
-        packed = BitMap(items)  # ours alone: the caller's bitmap may change later
+        packed = BitMap(act.items)  # ours alone: the caller's bitmap may change later
         packed.run_optimize()
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
-        row = (uuid.uuid4().hex, now, who, action, field, value, len(packed))
-        tail = (atlas_version, undoes, note)
+        row = (uuid.uuid4().hex, now, who, act.action, act.field, act.value, len(packed))
+        tail = (act.atlas_version, undoes, act.note, act.source, act.replaces, part_of)
         cursor = self._db.execute(
-            f"INSERT INTO decisions ({_COLUMNS}) VALUES (NULL{', ?' * 11})",
+            f"INSERT INTO decisions ({_COLUMNS}) VALUES (NULL{', ?' * 14})",
             (*row, packed.serialize(), *tail),
         )
         assert cursor.lastrowid is not None  # an INSERT that did not raise has set it
@@ -308,14 +282,13 @@ class Journal:
         return self._decision(rows[0]) if rows else None
 
     def _decision(self, row: tuple[Any, ...]) -> Decision:
-        seq, identity, made_at, made_by, action, field, value, n_items, blob, *tail = row
+        return Decision(*(*row[:8], self._bitmap(row[0], row[8]), *row[9:]))
+
+    def _bitmap(self, seq: int, blob: bytes) -> BitMap:
         try:
-            items = BitMap.deserialize(blob)
+            return BitMap.deserialize(blob)
         except ValueError as error:
-            raise CurationError(f"{self.path} {_DAMAGED} (decision {seq})") from error
-        return Decision(
-            seq, identity, made_at, made_by, action, field, value, n_items, items, *tail
-        )
+            raise CurationError(f"{self.path} {DAMAGED} (decision {seq})") from error
 
     def _unknown(self, ids: list[str]) -> list[str]:
         numbers = self._lookup("item_no", "item_id", ids)
@@ -333,88 +306,30 @@ class Journal:
                 found[start + at] = answer
         return found
 
-    def _read(self, sql: str, parameters: Any = ()) -> list[tuple[Any, ...]]:
-        with self._lock, self._plain_errors():
-            return self._db.execute(sql, parameters).fetchall()
 
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._lock, self._plain_errors():
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._db
-                self._db.execute("COMMIT")
-            finally:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-
-    @contextmanager
-    def _plain_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.Error as error:
-            # the low byte is the error's family; the module's own misuse errors carry no code
-            remedy = _REMEDIES.get(getattr(error, "sqlite_errorcode", -1) & 0xFF)
-            if remedy is None:
-                raise
-            raise CurationError(f"{self.path} {remedy}") from error
-
-    def _prepare(self, busy_seconds: float) -> None:
-        with self._plain_errors():
-            self._db.execute("PRAGMA synchronous = FULL")
-            # 64 MiB holds the index of 1M ids: with the default 2 MiB registering them took twice
-            # as long. Registering leaves a log as large as the file, which the limit trims.
-            self._db.execute("PRAGMA cache_size = -65536")
-            self._db.execute("PRAGMA journal_size_limit = 16777216")
-            self._refuse_foreign()
-            self._use_wal(busy_seconds)
-            if self._pragma("user_version") == 0:
-                self._create()
-        version = self._pragma("user_version")
-        if version > SCHEMA_VERSION:
-            raise CurationError(
-                f"{self.path} was written by a newer version (schema {version}, this one reads "
-                f"{SCHEMA_VERSION}); upgrade curation-atlas"
-            )
-
-    def _refuse_foreign(self) -> None:
-        tables = self._read("SELECT count(*) FROM sqlite_schema")[0][0]
-        if tables and self._pragma("application_id") != APPLICATION_ID:
-            raise CurationError(f"{self.path} {_REMEDIES[sqlite3.SQLITE_NOTADB]}")
-
-    def _use_wal(self, busy_seconds: float) -> None:
-        # SQLite's own waiting does not cover this switch: while another process makes it, ours is
-        # answered "busy" at once
-        give_up = time.monotonic() + busy_seconds
-        while self._read("PRAGMA journal_mode")[0][0] != "wal":
-            try:
-                self._db.execute("PRAGMA journal_mode = WAL")
-            except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > give_up:
-                    raise
-                time.sleep(0.01)
-
-    def _create(self) -> None:
-        with self._transaction() as db:
-            if self._pragma("user_version"):
-                return  # another process made them while we waited
-            for statement in _statements(_TABLES):
-                db.execute(statement)
-            db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-
-    def _pragma(self, name: str) -> int:
-        return int(self._read(f"PRAGMA {name}")[0][0])
+def _repeated(act: Decision, action: str) -> Act:
+    """Return the undo or redo of an act: it says again what the act said, to be read alone."""
+    return Act(
+        action,
+        act.items,
+        act.field,
+        act.value,
+        act.atlas_version,
+        source=act.source,
+        replaces=act.replaces,
+    )
 
 
-def _statements(script: str) -> Iterator[str]:
-    """Yield the statements one by one: executescript would commit our transaction first."""
-    pending = ""
-    for line in script.splitlines(keepends=True):
-        pending += line
-        if sqlite3.complete_statement(pending):
-            yield pending
-            pending = ""
+def _clean(act: Act) -> Act:
+    """Return the act as it is kept; CurationError for one that cannot be."""
+    value = _clean_value(act.action, act.field, act.value)
+    if not act.items:
+        raise CurationError(f"nothing is selected to {act.action}; select at least one item")
+    if act.source not in (None, *SOURCES):
+        raise CurationError(f"unknown source {act.source!r}; known: {', '.join(SOURCES)}")
+    note = None if act.note is None else clean_label(act.note, "note")
+    replaced = None if act.replaces is None else clean_label(act.replaces)
+    return replace(act, value=value, note=note, replaces=replaced)
 
 
 def _clean_value(action: str, field: str | None, value: str | None) -> str | None:

@@ -1,79 +1,100 @@
 """What stands now: the journal folded into arrays over item_no, kept up to date by its tail."""
 
 import threading
-from bisect import bisect_right
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from pyroaring import BitMap
 
-from curation.journal import Journal
-from curation.schema import FIELDS, FLAG_BITS, FLAGS, Decision
+from curation.folding import CHANNELS, NOBODY, NONE, Channel, Folded, numbers
+from curation.journal import CHUNK, Journal
+from curation.schema import FLAG_BITS, FLAGS, SOURCES, Decision
+from curation.snapshot import Snapshot
 from embeddings.errors import CurationError
 from embeddings.schema import Int32
 
 Objects = npt.NDArray[np.object_]
 ItemNos = npt.NDArray[np.integer[Any]] | Sequence[int]
 
-NONE = -1  # the code of no label, and the position of no decision
+KEEP_EVERY = 10_000  # decisions after which the state is kept anew: read and folded in under 1 s
 
 
-@dataclass
-class _Channel:
-    """One thing that can stand on an item: a field's label, or one flag.
+@dataclass(frozen=True)
+class Change:
+    """What an act, its undo or its redo would change: `items` go from one value to another.
 
-    `winner` (n,) int32 is the position of the decision that stands on each item, -1 for none;
-    `acts` the positions of all decisions about this channel, ascending; `legend` its values.
+    `field` is ``"category"``, ``"instance"`` or the name of a flag; None = no value.
     """
 
-    winner: Int32 = field(default_factory=lambda: np.empty(0, np.int32))
-    acts: list[int] = field(default_factory=list)
-    legend: dict[str, int] = field(default_factory=dict)
+    field: str
+    before: str | None
+    after: str | None
+    items: BitMap
 
-    def code(self, value: str | None) -> int:
-        """Return the code of `value`; a new one gets the next, and keeps it for ever."""
-        return NONE if value is None else self.legend.setdefault(value, len(self.legend))
+
+@dataclass(frozen=True)
+class StandingActs:
+    """The acts on one field that are not undone, oldest first, as parallel arrays (m,).
+
+    `person` is an index into `people`, `code` into `legend` (-1 = the label was taken away),
+    `source` 1 + the place in `schema.SOURCES`, 0 for a label that was just given, and
+    `folding.REPLACED` where a label was renamed, merged or deleted. `head` is the newest seq known.
+    """
+
+    seq: Int32
+    person: Int32
+    code: Int32
+    source: npt.NDArray[np.int8]
+    people: tuple[str, ...]
+    legend: tuple[str, ...]
+    head: int
 
 
 class LabelState:
-    """The labels, flags and dismissed findings that stand now.
+    """The labels, flags, refusals and dismissed findings that stand now.
 
     The state is the replay, in the order of `seq`, of the acts that are not undone. An undone act
     counts as if it had never been: what others decided later stays, what stood before returns.
     All methods may be called from several threads.
+
+    Parameters
+    ----------
+    kept : Path, optional
+        Where the state is kept, so that a long journal need not be folded from its beginning.
     """
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: Journal, kept: Path | None = None) -> None:
         self._journal = journal
         self._lock = threading.RLock()
-        self._channels = {name: _Channel() for name in (*FIELDS, *FLAGS)}
-        self._decisions: list[Decision] = []
-        self._seqs: list[int] = []
-        self._undone: set[int] = set()  # positions of acts that do not count now
-        self._dismissed: Counter[str] = Counter()
-        # By position. The last element answers for position -1, "nobody decided".
-        self._codes: Int32 = np.full(1, NONE, np.int32)
-        self._people: Objects = np.array([None], dtype=object)
-        self._times: Objects = np.array([None], dtype=object)
+        self._folded = Folded(journal.items_of, journal.refusals)
+        self._kept = None if kept is None else Snapshot(kept)
+        if self._kept is not None:
+            self._kept.load(self._folded, journal)
         self.refresh()
 
     def refresh(self) -> int:
         """Fold what was decided since the last call; return the newest seq known."""
         with self._lock:
-            tail = self._journal.since(self._seqs[-1] if self._seqs else 0)
-            self._grow(self._journal.n_items)
-            first = len(self._decisions)
-            self._decisions += tail
-            self._seqs += [decision.seq for decision in tail]
-            self._extend(tail)
-            for position, decision in enumerate(tail, start=first):
-                self._fold(position, decision)
-            return self._seqs[-1] if self._seqs else 0
+            folded = self._folded
+            while True:
+                tail = self._journal.since(folded.head, CHUNK)
+                folded.grow(self._journal.n_items)
+                folded.fold(tail)
+                if len(tail) < CHUNK:
+                    break
+            if self._kept is not None and folded.head - self._kept.head >= KEEP_EVERY:
+                self._kept.save(folded, self._journal)
+            return folded.head
+
+    def settle(self) -> None:
+        """Return once the state that is being kept has been written."""
+        if self._kept is not None:
+            self._kept.wait()
 
     @contextmanager
     def still(self) -> Iterator[int]:
@@ -82,7 +103,7 @@ class LabelState:
         Several answers taken inside show one state: without it, another thread may come between.
         """
         with self._lock:
-            yield self._seqs[-1] if self._seqs else 0
+            yield self._folded.head
 
     # -- what stands on items -------------------------------------------------------------------
 
@@ -99,7 +120,7 @@ class LabelState:
         with self._lock:
             bits = np.zeros(len(item_nos), np.uint8)
             for flag, bit in FLAG_BITS.items():
-                bits[self._codes[self._winners(flag, item_nos)] != NONE] |= bit
+                bits[self._folded.codes[self._winners(flag, item_nos)] != NONE] |= bit
             return bits
 
     def made_by(self, item_nos: ItemNos, field: str) -> Objects:
@@ -108,22 +129,36 @@ class LabelState:
         `field` is ``"category"``, ``"instance"`` or the name of a flag.
         """
         with self._lock:
-            return self._people[self._standing(field, item_nos)]
+            names = np.array([*self._folded.names, None], dtype=object)
+            found: Objects = names[self._folded.people[self._standing(field, item_nos)]]
+            return found
 
     def decided_at(self, item_nos: ItemNos, field: str) -> Objects:
         """Return when (ISO 8601 UTC) each label or flag was given (m,); None where none stands."""
         with self._lock:
-            return self._times[self._standing(field, item_nos)]
+            seqs = self._standing(field, item_nos)
+            told = np.full(self._folded.head + 1, None, dtype=object)
+            used = np.flatnonzero(np.bincount(seqs, minlength=1)[1:]) + 1  # without NOBODY
+            told[used] = self._folded.times[used].astype(np.str_)
+            return told[seqs]
+
+    def sources(self, item_nos: ItemNos, field: str) -> Objects:
+        """Return the source (`schema.SOURCES`) of each label (m,); None where it was just given."""
+        with self._lock:
+            names = np.array([None, *SOURCES, None], dtype=object)
+            found: Objects = names[self._folded.sources[self._standing(field, item_nos)]]
+            return found
 
     def codes(self, field: str) -> tuple[Int32, list[str]]:
         """Return the code of each item (n_items,) int32, -1 = none, and the label of each code.
 
-        A label keeps its code for the life of the journal; the legend may hold labels that stand
-        on no item any more.
+        A label keeps its code, and one that is renamed hands it on; the legend may hold labels
+        that stand on no item any more. The code of an item changes only with a decision that
+        names the item.
         """
         with self._lock:
             channel = self._channel(field)
-            return self._codes[channel.winner], list(channel.legend)
+            return self._folded.codes[channel.winner], list(channel.legend)
 
     def counts(self, field: str) -> dict[str, int]:
         """Return how many items carry each label, labels of no item left out."""
@@ -134,7 +169,7 @@ class LabelState:
     def tally(self, field: str, item_nos: ItemNos) -> dict[str, int]:
         """Return how many of the items (m,) carry each label, labels of none left out."""
         with self._lock:
-            codes = self._codes[self._winners(field, item_nos)]
+            codes = self._folded.codes[self._winners(field, item_nos)]
             legend = list(self._channel(field).legend)
         numbers = np.bincount(codes[codes != NONE], minlength=len(legend)).tolist()
         return {label: n for label, n in zip(legend, numbers, strict=True) if n}
@@ -153,120 +188,111 @@ class LabelState:
             raise CurationError(f"unknown flag {flag!r}; known: {', '.join(FLAGS)}")
         return self.items_with(flag, flag)
 
+    def refused(self, field: str) -> dict[str, BitMap]:
+        """Return the items of which a person said that they are not `value`, by value.
+
+        An item that carries the value now is left out: whoever gave it thought again.
+        """
+        with self._lock:
+            self._channel(field)
+            pairs = [
+                (key[1], items) for key, items in self._folded.refused.items() if key[0] == field
+            ]
+            found = {value: items - self.items_with(field, value) for value, items in pairs}
+        return {value: items for value, items in found.items() if items}
+
     # -- what happened --------------------------------------------------------------------------
 
     def dismissed(self) -> set[str]:
         """Return the ids of the findings that somebody dismissed."""
         with self._lock:
-            return {finding for finding, times in self._dismissed.items() if times}
+            return {finding for finding, times in self._folded.dismissed.items() if times}
 
     def changed_since(self, seq: int) -> BitMap:
         """Return the numbers of the items that decisions after `seq` name, undo and redo too."""
         with self._lock:
-            start = bisect_right(self._seqs, seq)
-            return BitMap().union(*(decision.items for decision in self._decisions[start:]))
+            return BitMap(np.flatnonzero(self._folded.named > seq).astype(np.uint32))
 
     def history(self, item_no: int) -> list[Decision]:
         """Return every decision that names the item, oldest first, undo and redo too."""
         with self._lock:
-            return [decision for decision in self._decisions if item_no in decision.items]
+            head = self._folded.head
+        return [decision for decision in self._journal.naming(item_no) if decision.seq <= head]
 
-    # -- folding --------------------------------------------------------------------------------
+    def preview(self, parts: Sequence[Decision], *, undo: bool) -> list[Change]:
+        """Return what the undo, or the redo, of acts of one step would change; nothing is done."""
+        found: list[Change] = []
+        with self._lock:
+            later: dict[str, BitMap] = {}  # of one step the last act about an item counts
+            for part in reversed(parts):
+                name = self._folded.channel_of(part.seq)
+                if name is not None:
+                    items = part.items if undo else part.items - later.get(name, BitMap())
+                    later[name] = later.get(name, BitMap()) | part.items
+                    found += self._changes(name, part.seq, items, parts if undo else ())
+        return found[::-1]
 
-    def _fold(self, position: int, decision: Decision) -> None:
-        """Let one decision count: a new act wins, an undo withdraws, a redo restores."""
-        if decision.undoes is None:
-            act, restoring = position, True
+    # -- for those who look behind the labels -----------------------------------------------------
+
+    def standing_acts(self, field: str) -> StandingActs:
+        """Return all acts on a field that are not undone, oldest first."""
+        with self._lock:
+            folded, channel = self._folded, self._channel(field)
+            seqs = folded.counting(field).astype(np.int32)
+            return StandingActs(
+                seqs,
+                folded.people[seqs],
+                folded.codes[seqs],
+                folded.sources[seqs],
+                tuple(folded.names),
+                tuple(channel.legend),
+                folded.head,
+            )
+
+    # -- inside ---------------------------------------------------------------------------------
+
+    def _changes(
+        self, name: str, act: int, named: BitMap, undone: Sequence[Decision]
+    ) -> Iterator[Change]:
+        """Yield what becomes of items when the step `undone` is, or, without one, `act` redone."""
+        folded, items = self._folded, numbers(named)
+        winner = folded.channels[name].winner[items]
+        moves = winner == act if undone else winner < act
+        items, winner = items[moves], winner[moves]
+        if undone:
+            later = folded.earlier(name, act, items, [part.seq for part in undone])
         else:
-            act = bisect_right(self._seqs, decision.undoes) - 1
-            restoring = decision.action == "redo"
-            (self._undone.discard if restoring else self._undone.add)(act)
-        named = self._decisions[act]
-        if named.field == "finding":
-            self._dismissed[str(named.value)] += 1 if restoring else -1
-            return
-        channel = self._channels[_channel_name(named)]
-        if act == position:
-            channel.acts.append(act)
-        (self._restore if restoring else self._withdraw)(channel, act)
+            later = np.full(len(items), act, np.int32)
+        before, after = folded.codes[winner], folded.codes[later]
+        legend = [*folded.channels[name].legend, None]
+        for a, b in np.unique(np.stack([before, after]), axis=1).T.tolist():
+            if a != b:
+                chosen = items[(before == a) & (after == b)]
+                yield Change(name, legend[a], legend[b], BitMap(chosen.astype(np.uint32)))
 
-    def _restore(self, channel: _Channel, act: int) -> None:
-        """Let `act` win where nothing later stands; its place in the order never changes."""
-        items = _numbers(self._decisions[act].items)
-        channel.winner[items[channel.winner[items] < act]] = act
-
-    def _withdraw(self, channel: _Channel, act: int) -> None:
-        """Give the items on which `act` stood back to the newest earlier act that counts."""
-        items = _numbers(self._decisions[act].items)
-        items = items[channel.winner[items] == act]
-        channel.winner[items] = NONE
-        bare = BitMap(items)
-        for earlier in self._counting_before(channel, act):
-            if not bare:
-                return
-            found = bare & self._decisions[earlier].items
-            channel.winner[_numbers(found)] = earlier
-            bare -= found
-
-    def _counting_before(self, channel: _Channel, act: int) -> Iterator[int]:
-        for at in range(bisect_right(channel.acts, act) - 2, -1, -1):
-            if channel.acts[at] not in self._undone:
-                yield channel.acts[at]
-
-    def _extend(self, tail: list[Decision]) -> None:
-        """Append code, person and time of each decision, the answer for "nobody" staying last."""
-        codes = [self._code(decision) for decision in tail]
-        people = [decision.made_by for decision in tail]
-        times = [decision.made_at for decision in tail]
-        self._codes = np.concatenate([self._codes[:-1], np.array([*codes, NONE], np.int32)])
-        self._people = np.concatenate([self._people[:-1], np.array([*people, None], object)])
-        self._times = np.concatenate([self._times[:-1], np.array([*times, None], object)])
-
-    def _code(self, decision: Decision) -> int:
-        if decision.field == "finding" or not decision.is_act or decision.action == "unflag":
-            return NONE
-        return self._channels[_channel_name(decision)].code(decision.value)
-
-    def _grow(self, n: int) -> None:
-        for channel in self._channels.values():
-            if len(channel.winner) == n:
-                continue  # not copied for nothing: 4 MB each at 1,000,000 items
-            fresh = np.full(n - len(channel.winner), NONE, np.int32)
-            channel.winner = np.concatenate([channel.winner, fresh])
-
-    # -- looking up -----------------------------------------------------------------------------
-
-    def _channel(self, name: str) -> _Channel:
-        channel = self._channels.get(name)
+    def _channel(self, name: str) -> Channel:
+        channel = self._folded.channels.get(name)
         if channel is None:
-            raise CurationError(f"unknown field {name!r}; known: {', '.join(self._channels)}")
+            raise CurationError(f"unknown field {name!r}; known: {', '.join(CHANNELS)}")
         return channel
 
     def _winners(self, name: str, item_nos: ItemNos) -> Int32:
-        """Return the position that stands on each item; -1 for items registered since refresh."""
+        """Return the seq of what stands on each item; 0 for items registered since refresh."""
         winner = self._channel(name).winner
-        numbers = np.asarray(item_nos, dtype=np.int64)
-        if len(numbers) and numbers.min() < 0:
-            raise ValueError(f"item numbers start at 0, got {numbers.min()}")
-        known = numbers < len(winner)
-        found = np.full(len(numbers), NONE, np.int32)
-        found[known] = winner[numbers[known]]
+        wanted = np.asarray(item_nos, dtype=np.int64)
+        if len(wanted) and wanted.min() < 0:
+            raise ValueError(f"item numbers start at 0, got {wanted.min()}")
+        known = wanted < len(winner)
+        found = np.full(len(wanted), NOBODY, np.int32)
+        found[known] = winner[wanted[known]]
         return found
 
     def _standing(self, name: str, item_nos: ItemNos) -> Int32:
+        """Return the seq of what stands on each item, and 0 where that takes something away."""
         winners = self._winners(name, item_nos)
-        return np.where(self._codes[winners] == NONE, NONE, winners).astype(np.int32)
+        bare = self._folded.codes[winners] == NONE
+        return np.where(bare, NOBODY, winners).astype(np.int32)
 
     def _values(self, name: str, item_nos: ItemNos) -> Objects:
         with self._lock:
-            legend = np.array([*self._channels[name].legend, None], dtype=object)
-            return legend[self._codes[self._winners(name, item_nos)]]
-
-
-def _channel_name(decision: Decision) -> str:
-    """Each flag is a channel of its own: setting one leaves the others alone."""
-    return str(decision.value if decision.field == "flag" else decision.field)
-
-
-def _numbers(items: BitMap) -> npt.NDArray[np.int64]:
-    return np.asarray(items.to_array(), dtype=np.int64)
+            return self._folded.label(name, self._winners(name, item_nos))

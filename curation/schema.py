@@ -22,9 +22,14 @@ ACTIONS: dict[str, tuple[str, ...]] = {
     "flag": ("flag",),
     "unflag": ("flag",),
     "dismiss": ("finding",),
+    "refuse": FIELDS,
     "undo": (),
     "redo": (),
 }
+
+# How a label came to be, where it was not simply given: a machine's proposal was accepted, a
+# reviewer answered, a vote among curators was settled.
+SOURCES = ("proposed", "review", "consensus")
 
 LABEL_LENGTH = 200
 # NFC takes quadratic time on long runs of combining marks, so a longer text is refused unread.
@@ -40,7 +45,9 @@ class Decision:
 
     `items` is a bitmap over ``item_no`` with `n_items` members. `undoes` is the seq of the act that
     an ``"undo"`` takes back or a ``"redo"`` brings back; both repeat that act's field, value and
-    items, so that a row can be read alone. `made_at` is ISO 8601 UTC.
+    items, so that a row can be read alone. `made_at` is ISO 8601 UTC. `source` is None or one of
+    `SOURCES`. `replaces` is the label that was renamed, merged or deleted. `part_of` is the seq of
+    the first act of several that were done, and are undone, as one step.
     """
 
     seq: int
@@ -55,12 +62,20 @@ class Decision:
     atlas_version: str | None = None
     undoes: int | None = None
     note: str | None = None
+    source: str | None = None
+    replaces: str | None = None
+    part_of: int | None = None
 
     @property
     def words(self) -> str:
         """The act in a few words, such as ``category: t-shirt`` or ``undo of 7``."""
         if self.undoes is not None:
             return f"{self.action} of {self.undoes}"
+        if self.action == "refuse":
+            return f"{self.field}: not {self.value}"
+        if self.replaces is not None:
+            now = "deleted" if self.value is None else f"is now {self.value}"
+            return f"{self.field}: {self.replaces} {now}"
         if self.action == "label":
             return f"{self.field}: {'cleared' if self.value is None else self.value}"
         return f"{self.action} {self.value}"
@@ -69,6 +84,20 @@ class Decision:
     def is_act(self) -> bool:
         """Whether this changes items by itself, unlike an undo or redo."""
         return self.undoes is None
+
+
+@dataclass(frozen=True)
+class Act:
+    """What somebody wants to decide: a `Decision` before it is one."""
+
+    action: str
+    items: BitMap = dataclasses.field(repr=False, hash=False)
+    field: str | None = None
+    value: str | None = None
+    atlas_version: str | None = None
+    note: str | None = None
+    source: str | None = None
+    replaces: str | None = None
 
 
 @dataclass(frozen=True)

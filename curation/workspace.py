@@ -12,13 +12,14 @@ import pyarrow as pa
 from pyroaring import BitMap
 
 from curation import checks, exporters
-from curation.journal import Journal, Overtaken
+from curation.acts import Acts
+from curation.journal import Journal
 from curation.labels import LabelState
 from curation.nearby import Nearby, grown, outwards
 from curation.people import whoami
 from curation.query import Selector, compile_query, parse_selector
 from curation.records import image_reader, known_rows, records
-from curation.schema import FLAG_BITS, Decision, Finding, Forecast, Selection, clean_label
+from curation.schema import Decision, Finding, Selection, clean_label
 from embeddings import cortex
 from embeddings import dataset as datasets
 from embeddings.errors import CurationError
@@ -29,7 +30,7 @@ Int64 = npt.NDArray[np.int64]
 _KEPT = 4  # atlases held in RAM: the newest, and those that open tabs still show
 
 
-class Workspace:
+class Workspace(Acts):
     """One dataset, open: its tables, its journal, and the acts of a curator.
 
     Parameters
@@ -48,10 +49,10 @@ class Workspace:
     def __init__(self, name: str, made_by: str | None = None) -> None:
         self.dataset = datasets.open_dataset(name)
         self.name = name
-        self.made_by = made_by or whoami()
+        self.keyboard = made_by or whoami()
         self.store = Store(self.dataset.tables)
         self.journal = Journal(self.dataset.journal)
-        self.labels = LabelState(self.journal)
+        self.labels = LabelState(self.journal, self.dataset.path / "labels.npz")
         self._lock = threading.RLock()
         self._vectors_lock = threading.Lock()  # 2 GB are read under it: nothing else may wait
         self._atlases: dict[str, Atlas] = {}
@@ -192,139 +193,6 @@ class Workspace:
             return self.journal.item_nos(selection.item_ids)
         return self.item_nos(selection.atlas_version)[selection.rows]
 
-    # ---- acts
-
-    def forecast(self, selection: Selection, value: str, field: str = "category") -> Forecast:
-        """Return what labelling `selection` would change, before it is done."""
-        value = clean_label(value)
-        self.labels.refresh()
-        items = self.nos_of(selection)
-        away = self.excluded(items)
-        rest = items[~away]
-        found = dict(sorted(self.labels.tally(field, rest).items()))
-        unchanged = found.pop(value, 0)
-        return Forecast(len(rest), found, unchanged, int(away.sum()))
-
-    def label(
-        self,
-        selection: Selection,
-        value: str,
-        *,
-        field: str = "category",
-        overwrite: bool = False,
-        note: str | None = None,
-        made_by: str | None = None,
-    ) -> Decision:
-        """Give every item of `selection` that is not excluded one label, as one decision.
-
-        Raises
-        ------
-        CurationError
-            For a label that cannot be one, where it would overwrite labels that people gave and
-            `overwrite` does not say so, and where every item is excluded.
-        """
-        while True:
-            head = self.labels.refresh()
-            forecast = self.forecast(selection, value, field)
-            if forecast.overwrites and not overwrite:
-                held = ", ".join(f"{count} {name}" for name, count in forecast.relabels.items())
-                raise CurationError(
-                    f"{forecast.overwrites} of {forecast.items} items have another {field} "
-                    f"already ({held[:200]}); say overwrite to change them"
-                )
-            remaining = self.without_excluded(selection)
-            try:
-                return self._append("label", remaining, field, value, note, made_by, head)
-            except Overtaken:
-                continue  # by another curator: what was forecast may not hold any more
-
-    def without_excluded(self, selection: Selection) -> Selection:
-        """Return the items of `selection` that remain; CurationError when all are excluded."""
-        rest = selection.part(~self.excluded(self.nos_of(selection)))
-        if not len(rest):
-            raise CurationError(f"all {len(selection)} items are excluded; restore them first")
-        return rest
-
-    def excluded(self, items: Int64) -> npt.NDArray[np.bool_]:
-        """Return which of the items (m,), by number, are flagged excluded."""
-        found: npt.NDArray[np.bool_] = (self.labels.flags(items) & FLAG_BITS["excluded"]) > 0
-        return found
-
-    def without_label(self, selection: Selection, field: str = "category") -> Selection | None:
-        """Return the items of `selection` that have no label of `field`; None when all have."""
-        self.labels.refresh()
-        items = self.nos_of(selection)
-        held = self.labels.category(items) if field == "category" else self.labels.instance(items)
-        bare = selection.part(np.array([name is None for name in held], dtype=np.bool_))
-        return bare if len(bare) else None
-
-    def clear(
-        self,
-        selection: Selection,
-        *,
-        field: str = "category",
-        note: str | None = None,
-        made_by: str | None = None,
-    ) -> Decision:
-        """Take the label of `field` from every item of `selection`, as one decision."""
-        return self._append("label", selection, field, None, note, made_by)
-
-    def flag(
-        self,
-        selection: Selection,
-        flag: str,
-        *,
-        remove: bool = False,
-        note: str | None = None,
-        made_by: str | None = None,
-    ) -> Decision:
-        """Set a flag (excluded, outlier, duplicate, unclear) on a selection; `note` says why.
-
-        `remove` takes it away: an excluded item is restored.
-        """
-        action = "unflag" if remove else "flag"
-        return self._append(action, selection, "flag", flag, note, made_by)
-
-    def _append(
-        self,
-        action: str,
-        selection: Selection,
-        field: str,
-        value: str | None,
-        note: str | None,
-        made_by: str | None,
-        head: int | None = None,
-    ) -> Decision:
-        decision = self.journal.append(
-            action,
-            items=BitMap(self.nos_of(selection).astype(np.uint32)),
-            made_by=made_by or self.made_by,
-            field=field,
-            value=value,
-            atlas_version=selection.atlas_version,
-            note=note,
-            head=head,
-        )
-        self.labels.refresh()
-        return decision
-
-    def undo(self, made_by: str | None = None, seq: int | None = None) -> Decision:
-        """Take back the newest act of this person, which must be `seq` where it is given."""
-        decision = self.journal.undo(made_by or self.made_by, seq)
-        self.labels.refresh()
-        return decision
-
-    def redo(self, made_by: str | None = None, seq: int | None = None) -> Decision:
-        """Bring back what this person undid last, which must be `seq` where it is given."""
-        decision = self.journal.redo(made_by or self.made_by, seq)
-        self.labels.refresh()
-        return decision
-
-    def log(self, last: int | None = None) -> list[Decision]:
-        """Return the decisions, newest first, at most `last` of them."""
-        since = 0 if last is None else max(0, self.journal.head - last)
-        return self.journal.since(since)[::-1]
-
     # ---- views
 
     def records(self, version: str | None = None) -> pa.Table:
@@ -422,6 +290,13 @@ def shared(name: str) -> Workspace:
     dataset = datasets.open_dataset(name)
     with _open_lock:
         found = _open.get(name)
-        if found is None or found.dataset != dataset:  # deleted and built anew under the name
+        # deleted and built anew under the name, or its journal put back from a backup
+        if found is None or found.dataset != dataset or _restored(found):
             found = _open[name] = Workspace(name)
         return found
+
+
+def _restored(workspace: Workspace) -> bool:
+    """Return whether the journal is not the one that was read: another file, or gone back."""
+    with workspace.labels.still() as seq:
+        return workspace.journal.replaced() or workspace.journal.head < seq

@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from curation.cli import decide, export, make, serve, show
+from curation.cli import decide, export, make, names, serve, show, together
 from curation.cli.output import Trouble
 from embeddings import __version__
 from embeddings.errors import CurationError
@@ -34,6 +34,13 @@ for command in (
     decide.undo,
     decide.redo,
     decide.log,
+    names.rename,
+    names.merge,
+    names.unlabel,
+    names.refuse,
+    together.conflicts,
+    together.agreement,
+    together.review,
     show.check,
     show.score,
     export.export,

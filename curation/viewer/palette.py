@@ -1,6 +1,8 @@
 """Colours for codes and values: stable, safe for colour-blind eyes, readable on light and dark."""
 
 import colorsys
+import zlib
+from collections.abc import Sequence
 from functools import cache
 
 # The coloured eight of Petroff's ten-colour sequence (M. A. Petroff, "Accessible Color Sequences
@@ -32,6 +34,22 @@ def color(code: int) -> str:
     hue = (FIRST_HUE + step * GOLDEN_RATIO) % 1.0
     channels = colorsys.hls_to_rgb(hue, LIGHTNESS[step % len(LIGHTNESS)], 0.55)
     return "#" + "".join(f"{round(255 * channel):02x}" for channel in channels)
+
+
+def numbers(names: Sequence[str]) -> list[int]:
+    """Return the number of the colour of each name, all different; `names` are oldest first.
+
+    Each wants the one of the eight that its letters choose, whichever names there are beside it;
+    where an older one has it, the next that is free. Later ones are counted on. So a name that
+    comes last changes no other's colour, and one that comes between changes few.
+    """
+    first: dict[int, str] = {}
+    for name in names[: len(PETROFF)]:
+        number = zlib.crc32(name.encode()) % len(PETROFF)
+        while number in first:
+            number = (number + 1) % len(PETROFF)
+        first[number] = name
+    return [*first, *range(len(first), len(names))]
 
 
 @cache

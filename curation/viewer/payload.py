@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from curation.fields import DECIDED, CodeColumn, ValueColumn, title
+from curation.viewer import palette
 from curation.viewer.palette import NONE_COLOR, color, ramp
 from embeddings.errors import CurationError
 from embeddings.schema import NOISE, Atlas, Float32, Int32
@@ -176,7 +177,7 @@ def pack_points(atlas: Atlas) -> bytes:
         "n": len(atlas),
         "extent": grid.max(axis=0).tolist() if len(atlas) else [0] * atlas.dims,
         "levels": levels,
-        "legend": _legend([str(number) for number in numbers], counts),
+        "legend": _legend([str(number) for number in numbers], counts, range(len(numbers))),
         "none": _none("noise", int((codes == NOISE).sum())),
     }
     axes: list[Column] = [("xyz"[axis], grid[order, axis]) for axis in range(atlas.dims)]
@@ -250,7 +251,7 @@ def _described_codes(column: CodeColumn) -> dict[str, Any]:
     none = "noise" if column.field == "cluster" else f"no {title(column.field)}"
     return {
         "coding": column.coding,
-        "legend": _legend(column.legend, counts),
+        "legend": _legend(column.legend, counts, _colors(column)),
         "none": _none(none, bare),
     }
 
@@ -288,10 +289,22 @@ def _spread_of(values: npt.NDArray[np.float64]) -> tuple[float, float, float, fl
     return low, high, bottom, top, np.bincount(step.clip(0, BINS - 1), minlength=BINS).tolist()
 
 
-def _legend(names: Sequence[str], counts: npt.NDArray[Any]) -> list[dict[str, Any]]:
+def _colors(column: CodeColumn) -> Sequence[int]:
+    """Return the number of each code's colour: by name where it is known which came first."""
+    if column.met is None:
+        return range(len(column.legend))
+    oldest = np.argsort(column.met, kind="stable")
+    found = np.empty(len(oldest), np.int64)
+    found[oldest] = palette.numbers([column.legend[code] for code in oldest])
+    return found.tolist()
+
+
+def _legend(
+    names: Sequence[str], counts: npt.NDArray[Any], colors: Sequence[int]
+) -> list[dict[str, Any]]:
     return [
-        {"name": name, "count": int(count), "color": color(code)}
-        for code, (name, count) in enumerate(zip(names, counts, strict=True))
+        {"name": name, "count": int(count), "color": color(number)}
+        for name, count, number in zip(names, counts, colors, strict=True)
     ]
 
 

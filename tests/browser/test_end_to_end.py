@@ -2,17 +2,21 @@
 
 import json
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
 from app_site import PATIENCE, App, choose_label, open_map, wait_for
-from map_site import MAP, SHEET, wire_index
+from map_site import MAP, SHEET, even_odd, wire_index
+from PIL import Image
 from playwright.sync_api import Page, expect
 
+from curation.viewer import payload
 from curation.workspace import Workspace
 
 pytestmark = pytest.mark.browser
+SHAPE = "root => root.atlasMap.shape"
 
 
 @pytest.fixture
@@ -155,6 +159,48 @@ def export_and_compare(desk: Page, workspace: Workspace, marked: set[str], tmp_p
 
     desk.get_by_role("button", name="Export").click()
     wait_for(desk, "exists; choose another folder")
+
+
+def colours(page: Page, points: np.ndarray) -> np.ndarray:
+    """What is on the screen at places of the page, (m, 3) int, with the pointer away from them."""
+    page.mouse.move(2, 2)
+    page.locator(f"{MAP} .card").wait_for(state="hidden")
+    picture = Image.open(BytesIO(page.screenshot())).convert("RGB")
+    column, row = np.floor(points).astype(int).T
+    return np.asarray(picture)[row, column].astype(int)
+
+
+def test_a_selection_survives_another_page_on_the_map_and_on_the_server(
+    desk: Page, digits: str
+) -> None:
+    workspace = Workspace(digits)
+    atlas = workspace.atlas()
+    lasso(desk, workspace, lonely_cluster(workspace))
+    desk.locator(f"{SHEET} [data-index]").first.wait_for()
+    rows = even_odd(payload.quantise(atlas.xy), desk.locator(MAP).evaluate(SHAPE))
+    wanted = set(atlas.item_ids[sorted(rows)].tolist())
+    count = desk.locator(MAP).get_attribute("data-selected")
+    assert count == str(len(wanted))
+    spread = [wire_index(atlas, row) for row in range(0, len(atlas), 12)]
+    points = places(desk, spread)
+    before = colours(desk, points)
+
+    desk.get_by_role("link", name="Labels").click()
+    wait_for(desk, "of 1,797 items labelled")
+    expect(desk.locator(MAP)).to_have_count(0)
+    desk.get_by_role("link", name="Map").click()
+    desk.wait_for_selector(f"{MAP}[data-ready='true'][data-selected='{count}']")
+    wait_for(desk, f"{len(wanted):,} selected")
+    np.testing.assert_allclose(places(desk, spread), points, atol=0.5)
+    after = colours(desk, points)
+    assert (np.abs(after - before).max(axis=1) > 14).mean() < 0.02
+
+    choose_label(desk, "kept")
+    desk.get_by_role("button", name="Label").first.click()
+    wait_for(desk, "Nothing selected")
+    assert labelled(digits, "kept") == wanted
+    let_go = colours(desk, points)
+    assert (np.abs(let_go - before).max(axis=1) > 14).mean() > 0.5, "what is seen tells the two"
 
 
 def test_everything_can_be_done_by_keyboard(desk: Page, digits: str) -> None:

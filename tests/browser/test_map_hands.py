@@ -10,6 +10,7 @@ from map_site import (
     Site,
     drag,
     even_odd,
+    field_of,
     in_box,
     make_atlas,
     place_of,
@@ -22,6 +23,7 @@ from map_site import (
 )
 from playwright.sync_api import Page
 
+from curation.fields import ValueColumn
 from curation.viewer import payload
 from embeddings.schema import Atlas
 
@@ -448,6 +450,50 @@ def test_when_the_modes_go_the_stop_and_the_focus_go_to_the_tool_in_hand(page: P
     press(page, "p")  # the focus is on the map: it stays there
     assert [one.get_attribute("data-act") for one in stops.all()] == ["pan"]
     assert page.evaluate(f"document.activeElement.matches('{MAP}')")
+
+
+RINGS = """() => {
+  const root = document.querySelector('.atlas-map');
+  const ring = (one) => ['', '::before'].map((part) => {
+    const style = getComputedStyle(one, part);
+    return [style.outlineStyle, style.outlineWidth, style.outlineColor, style.boxShadow].join();
+  }).join();
+  const stops = [root, ...root.querySelectorAll('button, select, input, [tabindex]')];
+  return stops.filter((one) => one.checkVisibility() && !one.disabled).map((one) => {
+    document.activeElement.blur();
+    const bare = ring(one);
+    one.focus();
+    const name = one.dataset.act ?? one.getAttribute('aria-label') ?? one.className;
+    const there = document.activeElement === one && one.matches(':focus-visible');
+    return { name, there, seen: ring(one) !== bare };
+  });
+}"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_whatever_the_keyboard_comes_to_is_seen_to_have_the_focus(
+    open_page: Open, site: Site, scheme: str
+) -> None:
+    page = open_page(color_scheme=scheme)
+    site.columns["score"] = ValueColumn("score", np.linspace(0, 1, 100, dtype=np.float32), 0)
+    fields = [field_of("cluster"), field_of("score", 0, "value")]
+    show_map(page, FEW, fields=fields)
+    assert ("dark" in (page.locator(MAP).get_attribute("class") or "")) == (scheme == "dark")
+    told_after(page, lambda: take(page, 3))
+    page.locator("[data-code='3']").press("Enter")  # a filter, and its chip
+    press(page, "l")  # the modes of the lasso
+    found = page.evaluate(RINGS)
+    page.get_by_label("Colour the items by").select_option("score")
+    page.wait_for_selector(f"{MAP}[data-color='score']")
+    page.keyboard.press("Tab")  # from here on it is the keyboard that moves the focus
+    found += page.evaluate(RINGS)
+    press(page, "?")
+    page.get_by_role("dialog", name="Keys of the map").wait_for(state="visible")
+    found += page.evaluate(RINGS)
+    names = {one["name"] for one in found}
+    assert {"lasso", "add", "zoom", "keys", "Lowest value", "Colour the items by"} <= names
+    assert len(names) > 30
+    assert [one["name"] for one in found if not (one["there"] and one["seen"])] == []
 
 
 @pytest.mark.parametrize(("touch", "least"), [(False, 32), (True, 44)])

@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 from curation import aligned, coding, fields
 from curation.fields import CodeColumn, ValueColumn
 from curation.schema import Selection
+from curation.viewer import payload
 from curation.workspace import Workspace
+from embeddings import tables
 from embeddings.build import Options, build
 from embeddings.errors import CurationError
 from embeddings.store import Store
@@ -343,10 +345,103 @@ def test_tables_are_read_again_only_when_they_have_changed(
     monkeypatch.setattr(Store, "read", counted)
     assert fields.fields(workspace) == listed
     assert fields.column(workspace, "field.digit") is found
-    assert not set(read) & {*aligned.TABLES, "atlases"}
+    assert not set(read) & {*aligned.KEY, "atlases"}
     join(workspace, digit=["x"] * len(workspace.atlas()))
     assert names_of(fields.column(workspace, "field.digit"))[:2] == ["x", "x"]
     assert "fields" in read
+
+
+def grow(store: Store, table: str, workspace: Workspace) -> None:
+    """Let something come to a table that none of its rows told before."""
+    if table == "fields":
+        join(workspace, digit=[1] * len(workspace.atlas()), mood=["glad"] * len(workspace.atlas()))
+        return
+    row = store.read(table).slice(0, 1).to_pylist() or [{"path": "x", "made_at": "2024-01-01"}]
+    news = {
+        "items": {"item_id": "f" * 32, "class_name": "cat"},
+        "images": {"image_id": "f" * 32, "batch": "monday"},
+        "records": {
+            "image_id": str(workspace.atlas().item_ids[0]),
+            "record_id": "a",
+            "record": '{"label_quality_estimation": 0.5}',
+        },
+    }
+    store._append(table, pa.Table.from_pylist([{**row[0], **news[table]}], tables.SCHEMAS[table]))
+
+
+@pytest.mark.parametrize(
+    ("table", "news"),
+    [
+        ("items", "class_name"),
+        ("images", "batch"),
+        ("records", "label_quality"),
+        ("fields", "field.mood"),
+    ],
+)
+def test_what_comes_to_one_table_is_seen_and_no_other_is_read_again(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, table: str, news: str
+) -> None:
+    of = {"images": "width", "fields": "field.digit"}
+    listed = {field.name: field for field in fields.fields(workspace)}
+    kept = {name: fields.column(workspace, name) for name in of.values()}
+    assert news not in listed
+    grow(workspace.store, table, workspace)
+    read: list[str] = []
+    original = Store.read
+
+    def counted(store: Store, name: str, columns: Any = None) -> pa.Table:
+        read.append(name)
+        return original(store, name, columns)
+
+    monkeypatch.setattr(Store, "read", counted)
+    after = {field.name: field for field in fields.fields(workspace)}
+    others = [name for at, name in of.items() if at != table]
+    assert [fields.column(workspace, name) is kept[name] for name in others] == [True] * len(others)
+    assert {*aligned.KEY} & {*read} == {table}
+    assert news in after and after[news].seq == workspace.store.version(table)
+    assert [after[name] == listed[name] for name in others] == [True] * len(others)
+    for name in (of[table],) if table in of else ():
+        assert after[name].seq > listed[name].seq
+        assert fields.column(workspace, name).seq == after[name].seq
+
+
+# ---- colours that stay --------------------------------------------------------------------------
+
+
+def painted(workspace: Workspace, name: str) -> dict[str, str]:
+    """Return the colour of each value that a browser is told."""
+    packed = payload.pack_column(workspace.atlas(), fields.column(workspace, name))
+    size = int.from_bytes(packed[8:12], "little")
+    return {one["name"]: one["color"] for one in json.loads(packed[16 : 16 + size])["legend"]}
+
+
+def test_a_value_that_comes_later_leaves_the_colours_of_the_others_alone(
+    workspace: Workspace,
+) -> None:
+    """Whatever its name and wherever its items stand in the table and on the atlas."""
+    n = len(workspace.atlas())
+    first = np.argsort(workspace.item_nos(workspace.atlas().version))  # rows, oldest item first
+    shops = np.array([f"shop {k % 10}" for k in range(n)], dtype=object)
+    before = shops.copy()
+    before[first[n // 2 :]] = None
+    join(workspace, shop=before.tolist())
+    told = painted(workspace, "field.shop")
+    assert len(told) == len(set(told.values())) == 10
+    shops[first[-3:]] = ["a shop", "shop 4b", "zoo"]
+    join(workspace, shop=shops.tolist())
+    after = painted(workspace, "field.shop")
+    assert told.items() <= after.items()
+    assert len(after) == len(set(after.values())) == 13
+
+
+def test_a_value_keeps_its_colour_where_the_oldest_items_are_given_another(
+    workspace: Workspace,
+) -> None:
+    n = len(workspace.atlas())
+    join(workspace, mood=["sad"] * n)
+    sad = painted(workspace, "field.mood")["sad"]
+    join(workspace, mood=["glad"] * (n - 1) + ["sad"])
+    assert painted(workspace, "field.mood")["sad"] == sad
 
 
 def test_only_the_last_columns_are_kept_and_none_can_be_written_to(workspace: Workspace) -> None:

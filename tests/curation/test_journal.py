@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyroaring import BitMap
 
-from curation.journal import SCHEMA_VERSION, Journal
-from curation.schema import Selection, clean_label
+from curation.journal import Journal, Overtaken
+from curation.journal_file import SCHEMA_VERSION
+from curation.schema import Act, Selection, clean_label
 from embeddings.errors import CurationError
 
 IDS = [f"{number:032x}" for number in range(100)]
@@ -113,6 +114,8 @@ def test_the_tail_is_read_in_order_and_in_parts(journal: Journal) -> None:
         ("flag", "flag", "ugly", "unknown flag 'ugly'; known: excluded, outlier"),
         ("flag", "flag", None, "empty"),
         ("label", "category", "", "empty"),
+        ("refuse", "category", None, "empty"),
+        ("refuse", "flag", "excluded", "refuse expects a field category or instance"),
         ("dismiss", "finding", None, "empty"),
     ],
 )
@@ -239,7 +242,8 @@ def test_a_decision_is_flushed_before_it_is_acknowledged(journal: Journal) -> No
         "UPDATE decisions SET value = 'other'",
         "DELETE FROM decisions",
         "INSERT OR REPLACE INTO decisions SELECT seq, decision_id, made_at, 'eve', action, field, "
-        "value, items, n_items, atlas_version, undoes, note FROM decisions",
+        "value, items, n_items, atlas_version, undoes, note, source, replaces, part_of "
+        "FROM decisions",
         "UPDATE items SET item_no = 500",
         "DELETE FROM items",
     ],
@@ -405,3 +409,49 @@ def test_a_selection_is_sorted_and_unique() -> None:
     assert len(Selection(np.array(["a", "b"]), "v1")) == 2
     with pytest.raises(ValueError, match="sorted ascending and unique"):
         Selection(np.array(["a", "a"]), "v1")
+
+
+def test_acts_of_one_step_name_the_first_and_are_undone_together(journal: Journal) -> None:
+    label(journal, "before")
+    step = journal.append_step(
+        [Act("label", BitMap([item]), "category", "x", note="one step") for item in (3, 4, 5)],
+        made_by="ann",
+    )
+    assert [act.part_of for act in step] == [None, step[0].seq, step[0].seq]
+    assert journal.parts(step[1]) == step
+    assert journal.undo("ann", step[-1].seq).undoes == step[-1].seq
+    tail = journal.since(step[-1].seq)
+    assert [(row.action, row.undoes) for row in tail] == [
+        ("undo", act.seq) for act in reversed(step)
+    ]
+    top = journal.undoable("ann")
+    assert top is not None and top.value == "before"
+    assert journal.redo("ann").undoes == step[0].seq
+    assert journal.redoable("ann") is None
+    assert [row.undoes for row in journal.since()[-3:]] == [act.seq for act in step]
+
+
+def test_a_step_is_refused_whole_when_somebody_was_faster(journal: Journal) -> None:
+    seen = journal.head
+    label(journal, "x", by="bob")
+    with pytest.raises(Overtaken, match="decided meanwhile"):
+        journal.append("label", items=BitMap([1]), made_by="ann", field="category", value="y",
+                       head=seen)  # fmt: skip
+    assert journal.head == 1
+
+
+def test_decisions_are_read_newest_first_in_parts_and_by_number(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("curation.journal.CHUNK", 3)
+    for number in range(8):
+        label(journal, f"label {number}", number, by="ann" if number % 2 else "bob")
+    assert [one.seq for one in journal.each()] == list(range(1, 9))
+    assert [one.seq for one in journal.each(made_by="ann")] == [2, 4, 6, 8]
+    assert [one.seq for one in journal.newest(2)] == [8, 7]
+    assert [one.seq for one in journal.newest(made_by="bob")] == [7, 5, 3, 1]
+    assert [one.value for one in journal.decisions([5, 2, 99])] == ["label 1", "label 4"]
+    assert {seq: list(items) for seq, items in journal.items_of([4, 99]).items()} == {4: [3]}
+    assert [one.seq for one in journal.naming(6)] == [7]
+    assert journal.identity(3) == journal.decisions([3])[0].decision_id
+    assert journal.identity(9) is None

@@ -1,5 +1,6 @@
 """Kills, crowds and full disks: an acknowledged decision is there afterwards, whole."""
 
+import multiprocessing
 import os
 import random
 import shutil
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,6 +19,8 @@ import pytest
 from pyroaring import BitMap
 
 from curation.journal import Journal
+from curation.labels import LabelState
+from curation.schema import Act, Decision
 
 KILLS = int(os.environ.get("CURATE_TEST_KILLS", "3"))
 N_ITEMS = 2000
@@ -125,6 +129,100 @@ def test_another_process_is_seen_at_once(path: Path) -> None:
             "label", items=BitMap([1]), made_by="ann", field="category", value="x"
         )
         assert last.seq == promised[-1][0] + 1
+
+
+# -- a crowd -----------------------------------------------------------------------------------
+
+CROWD = 20
+SECONDS = 60.0 if KILLS >= 20 else 8.0
+
+
+def at_random(path: Path, told: Path, who: str, seed: int, until: float) -> None:
+    """Label, flag, undo and redo at random, and tell each decision once it is acknowledged."""
+    chance = random.Random(seed)
+    with Journal(path) as journal, told.open("ab", buffering=0) as file:
+        while time.monotonic() < until:
+            for act in one_step(journal, who, chance):
+                file.write(f"{act.seq} {act.decision_id} {act.n_items}\n".encode())
+            time.sleep(chance.uniform(0, 0.02))
+
+
+def one_step(journal: Journal, who: str, chance: random.Random) -> list[Decision]:
+    items = [BitMap(chance.sample(range(N_ITEMS), chance.randrange(1, 40))) for _ in range(3)]
+    value = chance.choice("abcdefgh")
+    if who.startswith("step"):  # three acts in one: all are kept, or none
+        acts = [Act("label", part, "category", value) for part in items]
+        return journal.append_step(acts, made_by=who)
+    what = chance.random()
+    if what < 0.25 and journal.undoable(who):
+        return [journal.undo(who)]
+    if what < 0.35 and journal.redoable(who):
+        return [journal.redo(who)]
+    return [journal.append("label", items=items[0], made_by=who, field="category", value=value)]
+
+
+def by_definition(decisions: list[Decision]) -> dict[int, str | None]:
+    """Return the label of each item by playing every act that is not undone, from scratch."""
+    undone = set()
+    for decision in decisions:
+        if decision.undoes:
+            (undone.add if decision.action == "undo" else undone.remove)(decision.undoes)
+    acts = [act for act in decisions if act.is_act and act.seq not in undone]
+    return {item: act.value for act in acts for item in act.items}
+
+
+def test_a_crowd_with_random_kills_loses_nothing_and_doubles_nothing(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """20 processes; what each was told is in the journal once, in its order, and state agrees."""
+    monkeypatch.setattr("curation.labels.KEEP_EVERY", 200)
+    chance, until = random.Random(0), time.monotonic() + SECONDS
+    forked = multiprocessing.get_context("fork")  # a crowd of fresh interpreters takes minutes
+    born, living = 0, []
+
+    def bear() -> None:
+        nonlocal born
+        who = f"{'step' if born % 4 == 0 else 'curator'} {born}"
+        arguments = (path, tmp_path / f"{born}.told", who, born, until)
+        living.append((born, forked.Process(target=at_random, args=arguments)))
+        living[-1][1].start()
+        born += 1
+
+    for _ in range(CROWD):
+        bear()
+    killed = 0
+    with Journal(path) as journal:
+        state = LabelState(journal, tmp_path / "labels.npz")
+        while killed < KILLS:
+            time.sleep(chance.uniform(0.5, 1.5) * SECONDS / (KILLS + 1))
+            _, victim = living.pop(chance.randrange(len(living)))
+            victim.kill()
+            victim.join()
+            killed += 1
+            bear()
+            state.refresh()
+        for _, child in living:
+            child.join()
+        state.refresh()
+        decisions = journal.since()
+        assert [child.exitcode for _, child in living] == [0] * CROWD
+        told = [acknowledged((tmp_path / f"{n}.told").read_text()) for n in range(born)]
+        union = [line for lines in told for line in lines]
+        kept = stored(path)
+        assert len(union) == len(set(union)), "told twice"
+        assert set(union) <= set(kept), "lost"
+        assert [seq for seq, _, _ in kept] == list(range(1, len(kept) + 1)), "in one order"
+        assert len({identity for _, identity, _ in kept}) == len(kept), "kept twice"
+        assert all(lines == sorted(lines) for lines in told), "each in its own order"
+        # what a kill cut between the commit and the telling: one step each
+        assert len(kept) - len(union) <= 3 * killed
+        parts = Counter(act.part_of or act.seq for act in decisions if act.made_by[:4] == "step")
+        assert set(parts.values()) == {3}, "half a step"
+        expected = by_definition(decisions)
+        for seen in (state, LabelState(journal), LabelState(journal, tmp_path / "labels.npz")):
+            labels = seen.category(range(N_ITEMS)).tolist()
+            assert labels == [expected.get(item) for item in range(N_ITEMS)]
+    assert len(union) > 10 * CROWD
 
 
 # Fills a small disk with decisions, then proves what is left; prints one line.

@@ -13,7 +13,7 @@ from pyroaring import BitMap
 
 from curation.journal import Journal
 from curation.labels import LabelState
-from curation.schema import FLAG_BITS, FLAGS, Decision
+from curation.schema import FLAG_BITS, FLAGS, Act, Decision
 from embeddings.errors import CurationError
 
 N = 6
@@ -188,10 +188,13 @@ ACT = st.one_of(
     st.tuples(st.just("label"), st.just("instance"), st.sampled_from(["a", None]), ITEMS),
     st.tuples(st.sampled_from(["flag", "unflag"]), st.just("flag"), st.sampled_from(FLAGS), ITEMS),
     st.tuples(st.just("dismiss"), st.just("finding"), st.sampled_from(["f1", "f2"]), ITEMS),
+    st.tuples(st.just("refuse"), st.just("category"), st.sampled_from(["a", "b"]), ITEMS),
 )
+NAMES = st.sampled_from(["a", "b", "c", "d"])
+REPLACE = st.tuples(st.lists(NAMES, min_size=1, max_size=2, unique=True), st.none() | NAMES)
 BACK = st.sampled_from(["undo", "redo", "undo"])  # more undos: deep stacks are the hard case
 STEPS = st.lists(
-    st.tuples(st.sampled_from(PEOPLE), st.one_of(ACT, BACK), st.booleans()), max_size=30
+    st.tuples(st.sampled_from(PEOPLE), st.one_of(ACT, BACK, REPLACE), st.booleans()), max_size=30
 )
 
 
@@ -215,13 +218,20 @@ def replay(decisions: list[Decision]) -> dict[str, object]:
         for item in act.items:
             if act.action == "label":
                 state[str(act.field)][item] = act.value
-            if act.field == "category":
+            if (act.action, act.field) == ("label", "category"):
                 people[item] = act.made_by if act.value else None
             if act.field == "flag":
                 flags[item] &= ~FLAG_BITS[str(act.value)]
                 flags[item] |= FLAG_BITS[str(act.value)] if act.action == "flag" else 0
     dismissed = {act.value for act in acts if act.action == "dismiss"}
-    return {**state, "people": people, "flags": flags, "dismissed": dismissed}
+    refused: dict[str | None, set[int]] = {}
+    for act in acts:
+        if act.action == "refuse":
+            left = {item for item in act.items if state["category"][item] != act.value}
+            refused[act.value] = refused.get(act.value, set()) | left
+    refused = {value: items for value, items in refused.items() if items}
+    told = {"people": people, "flags": flags, "dismissed": dismissed, "refused": refused}
+    return {**state, **told}
 
 
 def folded(state: LabelState) -> dict[str, object]:
@@ -231,7 +241,24 @@ def folded(state: LabelState) -> dict[str, object]:
         "people": state.made_by(ALL, "category").tolist(),
         "flags": state.flags(ALL).tolist(),
         "dismissed": state.dismissed(),
+        "refused": {value: set(items) for value, items in state.refused("category").items()},
     }
+
+
+def replace_labels(journal: Journal, who: str, labels: list[str], new: str | None) -> None:
+    state = LabelState(journal)
+    acts = [
+        Act("label", items, "category", new, replaces=old)
+        for old in labels
+        if old != new and (items := state.items_with("category", old))
+    ]
+    if acts:
+        journal.append_step(acts, made_by=who)
+
+
+def named_codes(state: LabelState) -> list[tuple[int, str | None]]:
+    codes, legend = state.codes("category")
+    return [(code, None if code < 0 else legend[code]) for code in codes.tolist()]
 
 
 def take(journal: Journal, who: str, step: object) -> None:
@@ -239,6 +266,8 @@ def take(journal: Journal, who: str, step: object) -> None:
         journal.undo(who)
     elif step == "redo" and journal.redoable(who):
         journal.redo(who)
+    elif isinstance(step, tuple) and len(step) == 2:
+        replace_labels(journal, who, *step)
     elif isinstance(step, tuple):
         action, field, value, items = step
         journal.append(action, items=BitMap(items), made_by=who, field=field, value=value)
@@ -260,7 +289,66 @@ def test_the_state_is_the_replay_however_people_interleave(
                 assert folded(state) == replay(journal.since())
         state.refresh()
         assert folded(state) == folded(LabelState(journal)) == replay(journal.since())
+        assert named_codes(state) == named_codes(LabelState(journal))
         assert state.codes("category")[1] == LabelState(journal).codes("category")[1]
+
+
+@settings(deadline=None, derandomize=True, max_examples=60)
+@given(steps=STEPS)
+def test_a_code_changes_only_with_a_decision_that_names_its_item(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, object, bool]]
+) -> None:
+    """So that a browser that was told what changed shows every colour rightly."""
+    with Journal(tmp_path_factory.mktemp("codes") / "decisions.sqlite") as journal:
+        journal._db.execute("PRAGMA synchronous = OFF")
+        journal.register([f"item-{number}" for number in range(N)])
+        state = LabelState(journal)
+        seen, before = 0, named_codes(state)
+        for who, step, _ in steps:
+            take(journal, who, step)
+            head = state.refresh()
+            after, changed = named_codes(state), state.changed_since(seen)
+            rest = [item for item in range(N) if item not in changed]
+            assert [after[item] for item in rest] == [before[item] for item in rest]
+            seen, before = head, after
+
+
+@settings(deadline=None, derandomize=True, max_examples=60)
+@given(steps=STEPS)
+def test_a_preview_says_what_undo_and_redo_then_do(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, object, bool]]
+) -> None:
+    with Journal(tmp_path_factory.mktemp("preview") / "decisions.sqlite") as journal:
+        journal._db.execute("PRAGMA synchronous = OFF")
+        journal.register([f"item-{number}" for number in range(N)])
+        state = LabelState(journal)
+        for who, step, _ in steps:
+            top = {"undo": journal.undoable, "redo": journal.redoable}.get(str(step))
+            act = top and top(who)
+            if act is None:
+                take(journal, who, step)
+                continue
+            state.refresh()
+            before = values_of(state)
+            changes = state.preview(journal.parts(act), undo=step == "undo")
+            assert values_of(state) == before, "nothing is done by looking"
+            take(journal, who, step)
+            state.refresh()
+            told = dict(before)
+            for change in changes:
+                for item in change.items:
+                    assert before[change.field, item] == change.before != change.after
+                    told[change.field, item] = change.after
+            assert told == values_of(state)
+
+
+def values_of(state: LabelState) -> dict[tuple[str, int], str | None]:
+    found = {("category", item): value for item, value in enumerate(state.category(ALL))}
+    found |= {("instance", item): value for item, value in enumerate(state.instance(ALL))}
+    for flag, bit in FLAG_BITS.items():
+        bits = state.flags(ALL).tolist()
+        found |= {(flag, item): flag if bits[item] & bit else None for item in range(N)}
+    return found
 
 
 # -- size and threads --------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curation.fields import CodeColumn, ValueColumn
-from curation.viewer import component, payload
+from curation.viewer import component, palette, payload
 from curation.viewer.palette import NONE_COLOR, color, ramp
 from embeddings.errors import CurationError
 from embeddings.schema import Atlas
@@ -340,6 +340,15 @@ def test_every_code_has_a_colour_of_its_own_and_none_is_grey() -> None:
     assert colors[0] == NONE_COLOR
     assert len(set(colors)) == len(colors)
     assert all(len(text) == 7 and int(text[1:], 16) >= 0 for text in colors)
+
+
+@given(st.lists(st.text(max_size=6), unique=True, max_size=30))
+def test_names_have_colours_of_their_own_whichever_come_after_them(names: list[str]) -> None:
+    numbers = palette.numbers(names)
+    assert {*numbers[:8]} <= {*range(8)}
+    assert len(set(numbers)) == len(names)
+    for size in range(len(names)):
+        assert palette.numbers(names[:size]) == numbers[:size]
 
 
 def lightness(colour: str) -> float:

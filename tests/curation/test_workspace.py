@@ -2,7 +2,9 @@
 
 import json
 import shutil
+import sqlite3
 import threading
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -295,3 +297,34 @@ def test_pages_and_routes_share_one_workspace_until_the_dataset_is_built_anew(
     value = json.loads(card.read_text())
     datasets.write_json(card, {**value, "dataset_id": "another"})
     assert shared(digits) is not first
+
+
+def test_a_journal_put_back_from_a_backup_is_read_anew_without_a_restart(
+    digits: str, tmp_path: Path
+) -> None:
+    """By another file under its name, or in place as `sqlite3 .restore` does it."""
+    served = shared(digits)
+    path, backup = served.dataset.journal, tmp_path / "backup.sqlite"
+    served.label(served.select("cluster:0"), "zero")
+    with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(backup)) as copy:
+        source.backup(copy)
+    served.label(served.select("cluster:1"), "one")
+    assert shared(digits) is served
+
+    for part in path.parent.glob("decisions.sqlite*"):  # its log too: SQLite would replay it
+        part.rename(tmp_path / part.name)
+    path.touch()  # a copy that has only begun
+    assert shared(digits) is served
+    path.unlink()
+    shutil.copy(backup, path)
+    moved = shared(digits)
+    assert moved is not served and set(moved.labels.counts("category")) == {"zero"}
+    moved.label(moved.select("cluster:2"), "two")
+    assert shared(digits) is moved
+    assert set(Workspace(digits).labels.counts("category")) == {"zero", "two"}
+
+    with closing(sqlite3.connect(path)) as place, closing(sqlite3.connect(backup)) as source:
+        source.backup(place)
+    restored = shared(digits)
+    assert restored is not moved and set(restored.labels.counts("category")) == {"zero"}
+    assert shared(digits) is restored

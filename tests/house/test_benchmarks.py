@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-NAMES = ["ingest", "peers", "scale", "encoders", "journal", "map"]
+NAMES = ["ingest", "peers", "scale", "encoders", "forecast", "journal", "curator", "map"]
 
 
 @pytest.fixture(scope="module")
@@ -86,3 +86,36 @@ def test_scale_measures_memory_without_any_data(run, script, tmp_path):
     memory, again = json.loads(run(words, env={"CURATE_TEST_DATA": str(tmp_path)}))["cases"]
     assert memory["images"] == 100 and 0.5 < memory["ratio"] < 2
     assert "CURATE_TEST_DATA" in again["skipped"]
+
+
+def test_the_forecast_is_judged_on_the_digits_alone_where_nothing_else_is(run, script, tmp_path):
+    words = [sys.executable, script, "--only", "forecast", "--json", "--limit", "240"]
+    found = json.loads(run(words, env={"CURATE_TEST_DATA": str(tmp_path)}))
+    skipped = [case for case in found["cases"] if "skipped" in case]
+    assert [case["data"] for case in skipped] == ["grocery", "clothing", "cifar10"]
+    assert all("CURATE_TEST_DATA" in case["skipped"] for case in skipped)
+    judged = {(c["labelled"], c["how"]): c for c in found["cases"] if c["data"] == "digits"}
+    assert len(judged) == 4 * 6
+    for labelled in (0, 0.01, 0.05, 0.2):
+        before, after = judged[labelled, "no samples"], judged[labelled, "60 samples"]
+        assert after["error"] < before["error"] and after["width"] < before["width"]
+    assert found["speed"]["forecast_ms"] > 0
+
+
+def test_the_simulated_curator_counts_every_act_and_needs_no_real_data(run, script, tmp_path):
+    words = [sys.executable, script, "--only", "curator", "--json", "--limit", "300"]
+    result = json.loads(run(words, env={"CURATE_TEST_DATA": str(tmp_path)}))
+    digits, *others = result["cases"]
+    assert all("CURATE_TEST_DATA" in case["skipped"] for case in others)
+    plain, _, helped = digits["runs"][:3]
+    assert plain["acts"].keys() == {"typed", "key"} and sum(plain["acts"].values()) == 300
+    typed = plain["acts"]["typed"] * 0.28  # a digit and Return, where a key would have been one
+    assert plain["minutes"] == pytest.approx((300 * (0.15 + 1.35 + 0.28) + typed) / 60, abs=0.01)
+    assert helped["acts_a_label"] == pytest.approx(sum(helped["acts"].values()) / 300, abs=1e-4)
+    assert helped["looked"] >= 300  # no label was given unseen
+    assert (helped["coverage"], helped["accuracy"]) == (1.0, 1.0)
+    assert helped["acts_a_label"] < 0.3
+    assert helped["curve"][-1]["acts"] == sum(helped["acts"].values())
+    slipped = digits["runs"][3:]
+    assert slipped[0]["accuracy"] < 1
+    assert result["refresh"]["learn_ms"] > 0

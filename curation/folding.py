@@ -1,0 +1,276 @@
+"""The journal folded into arrays over item_no and over seq: what stands, and what it rests on."""
+
+from array import array
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pyroaring import BitMap
+
+from curation.schema import FIELDS, FLAGS, SOURCES, Decision
+from embeddings.schema import Int32
+
+Int64 = npt.NDArray[np.int64]
+
+NONE = -1  # the code of no label, the number of no person and of no channel
+NOBODY = 0  # the seq of no decision: the first one is 1
+CHANNELS = (*FIELDS, *FLAGS)  # things that can stand on an item, each by itself
+REPLACED = len(SOURCES) + 1  # in `Folded.sources`: an act that renamed, merged or deleted a label
+_FIRST_READ, _READ = 16, 4096  # earlier acts read at once: few first, the one wanted is often near
+
+# Bitmaps of decisions by seq, in order of seq; those of numbers that are none are left out.
+Read = Callable[[Int64], dict[int, BitMap]]
+
+
+@dataclass
+class Channel:
+    """One thing that can stand on an item: a field's label, or one flag.
+
+    `winner` (n,) int32 is the seq of the act that stands on each item, 0 for none; `acts` (n,)
+    int32 how many acts that are not undone name it; `legend` the code of each value.
+    """
+
+    winner: Int32 = field(default_factory=lambda: np.empty(0, np.int32))
+    acts: Int32 = field(default_factory=lambda: np.empty(0, np.int32))
+    legend: dict[str, int] = field(default_factory=dict)
+
+    def code(self, value: str | None) -> int:
+        """Return the code of `value`; a new one gets the next."""
+        return NONE if value is None else self.legend.setdefault(value, len(self.legend))
+
+    def add(self, items: Int64, seqs: Int32) -> None:
+        """Let acts count, those that were undone too: on each item the newest stands."""
+        np.maximum.at(self.winner, items, seqs)  # an item may be there several times
+        np.add.at(self.acts, items, np.int32(1))  # a plain 1 is int64, and a hundred times slower
+
+
+class Folded:
+    """The replay, in the order of `seq`, of the acts that are not undone.
+
+    An undone act counts as if it had never been: what others decided later stays, what stood
+    before returns. Arrays over seq have room for more; element 0 answers for "nobody".
+
+    Parameters
+    ----------
+    read : callable
+        Returns the bitmaps of decisions folded before: only an undo needs them.
+    """
+
+    def __init__(self, read: Read, read_refusals: Callable[[str, str], dict[int, BitMap]]) -> None:
+        self._read, self._read_refusals = read, read_refusals
+        self.head = 0
+        self.channels = {name: Channel() for name in CHANNELS}
+        self.names: dict[str, int] = {}  # of people
+        self.dismissed: Counter[str] = Counter()
+        self.refused: dict[tuple[str, str], BitMap] = {}
+        self.named: Int32 = np.empty(0, np.int32)  # (n,) the newest seq that names each item
+        # by seq
+        self.codes: Int32 = np.full(1, NONE, np.int32)
+        self.people: Int32 = np.full(1, NONE, np.int32)
+        self.times: npt.NDArray[np.bytes_] = np.zeros(1, "S32")
+        self.kinds: npt.NDArray[np.int8] = np.full(1, NONE, np.int8)  # which of CHANNELS
+        self.sources: npt.NDArray[np.int8] = np.zeros(1, np.int8)  # 1 + place in SOURCES
+        self.undone: npt.NDArray[np.bool_] = np.zeros(1, np.bool_)
+
+    def grow(self, n: int) -> None:
+        """Make room for `n` items."""
+        if len(self.named) >= n:
+            return  # not copied for nothing: 4 MB each at 1,000,000 items
+        self.named = _longer(self.named, n, NOBODY)
+        for channel in self.channels.values():
+            channel.winner = _longer(channel.winner, n, NOBODY)
+            channel.acts = _longer(channel.acts, n, 0)
+
+    def fold(self, tail: Sequence[Decision]) -> None:
+        """Let decisions count that come after all that were folded before."""
+        if not tail:
+            return
+        self._describe(tail)
+        items, seqs = flat((decision.seq, decision.items) for decision in tail)
+        np.maximum.at(self.named, items, seqs)
+        for plain, run in groupby(tail, lambda each: each.is_act and each.replaces is None):
+            if plain:
+                self._add([(act.seq, act) for act in run])
+                continue
+            for decision in run:
+                self._take(decision)
+        self.head = tail[-1].seq
+
+    # -- looking back ---------------------------------------------------------------------------
+
+    def counting(self, name: str, before: int | None = None) -> Int64:
+        """Return the seqs of the acts on a channel that are not undone, ascending."""
+        end = self.head + 1 if before is None else before
+        ours = (self.kinds[:end] == CHANNELS.index(name)) & ~self.undone[:end]
+        return np.flatnonzero(ours)
+
+    def earlier(self, name: str, act: int, items: Int64, without: Sequence[int] = ()) -> Int32:
+        """Return what would stand on `items` (m,) sorted if `act` were undone: seqs (m,).
+
+        Acts of `without` count as undone too. Only acts before `act` are looked at.
+        """
+        found = np.full(len(items), NOBODY, np.int32)
+        many = items[self.channels[name].acts[items] > 1]  # else nothing but this act named it
+        left = BitMap(many.astype(np.uint32))
+        candidates = self.counting(name, act)[::-1]
+        candidates = candidates[~np.isin(candidates, without)] if len(without) else candidates
+        start, size = 0, _FIRST_READ
+        while left and start < len(candidates):
+            known = self._read(candidates[start : start + size])
+            for seq in reversed(known):
+                hit = left & known[seq]
+                if hit:
+                    found[np.searchsorted(items, numbers(hit))] = seq
+                    left -= hit
+            start, size = start + size, min(4 * size, _READ)
+        return found
+
+    def channel_of(self, act: int) -> str | None:
+        """Return the channel that an act is about; None for a refusal or a dismissal."""
+        kind = int(self.kinds[act])
+        return None if kind == NONE else CHANNELS[kind]
+
+    def label(self, name: str, seqs: Int32) -> npt.NDArray[np.object_]:
+        """Return the value that each of the acts `seqs` (m,) gave; None for none."""
+        legend = np.array([*self.channels[name].legend, None], dtype=object)
+        return legend[self.codes[seqs]]
+
+    # -- folding --------------------------------------------------------------------------------
+
+    def _describe(self, tail: Sequence[Decision]) -> None:
+        """Write down, by seq, what is known of each decision alone."""
+        self._lengthen(tail[-1].seq + 1)
+        at = np.array([decision.seq for decision in tail], np.int64)
+        self.times[at] = [decision.made_at.encode() for decision in tail]
+        names = self.names
+        self.people[at] = [names.setdefault(each.made_by, len(names)) for each in tail]
+        acts = [each for each in tail if each.is_act]
+        at = np.array([act.seq for act in acts], np.int64)
+        self.kinds[at] = [_kind(act) for act in acts]
+        self.codes[at] = [self._code(act) for act in acts]
+        self.sources[at] = [_source(act) for act in acts]
+
+    def _lengthen(self, n: int) -> None:
+        if n <= len(self.codes):
+            return
+        n = max(n, len(self.codes) + len(self.codes) // 2)  # so that one more is not a copy of all
+        self.codes, self.people = _longer(self.codes, n, NONE), _longer(self.people, n, NONE)
+        self.kinds, self.sources = _longer(self.kinds, n, NONE), _longer(self.sources, n, 0)
+        self.times, self.undone = _longer(self.times, n, b""), _longer(self.undone, n, False)
+
+    def _code(self, act: Decision) -> int:
+        kind = _kind(act)
+        if kind == NONE or act.action == "unflag":
+            return NONE
+        return self.channels[CHANNELS[kind]].code(act.value)
+
+    def _add(self, acts: Sequence[tuple[int, Decision]]) -> None:
+        """Let acts count, given by their seq and a decision that repeats what they said."""
+        by_kind: dict[int, list[tuple[int, BitMap]]] = {}
+        for seq, act in acts:
+            kind = int(self.kinds[seq])
+            if kind != NONE:
+                by_kind.setdefault(kind, []).append((seq, act.items))
+            elif act.field == "finding":
+                self.dismissed[str(act.value)] += 1
+            else:
+                key = (str(act.field), str(act.value))
+                self.refused[key] = self.refused.get(key, BitMap()) | act.items
+        for kind, pairs in by_kind.items():
+            self.channels[CHANNELS[kind]].add(*flat(pairs))
+
+    def _take(self, decision: Decision) -> None:
+        """Fold an act that replaces a label, an undo or a redo."""
+        gone, fresh = decision.replaces, decision.value
+        if decision.action == "undo":
+            gone, fresh = fresh, gone
+        trades = decision.replaces is not None and gone is not None and fresh is not None
+        unused = trades and not self._stands(decision.field, fresh)
+        if decision.action == "undo":
+            self._withdraw(decision)
+        else:
+            self._restore(decision)
+        if unused and not self._stands(decision.field, gone):
+            self._trade(str(decision.field), str(gone), str(fresh))
+
+    def _restore(self, decision: Decision) -> None:
+        """Let an act count: a new one, or one of before in its old place in the order."""
+        seq = decision.undoes or decision.seq
+        self.undone[seq] = False
+        self._add([(seq, decision)])
+
+    def _withdraw(self, undo: Decision) -> None:
+        """Give the items on which the act stood back to the newest earlier act that counts."""
+        act = int(undo.undoes or 0)
+        kind = int(self.kinds[act])
+        self.undone[act] = True
+        if kind != NONE:
+            channel, items = self.channels[CHANNELS[kind]], numbers(undo.items)
+            lost = items[channel.winner[items] == act]
+            channel.winner[lost] = self.earlier(CHANNELS[kind], act, lost)
+            channel.acts[items] -= 1
+        elif undo.field == "finding":
+            self.dismissed[str(undo.value)] -= 1
+        else:
+            key = (str(undo.field), str(undo.value))
+            acts = self._read_refusals(*key)
+            left = [acts[seq] for seq in acts if seq < undo.seq and not self.undone[seq]]
+            self.refused[key] = BitMap().union(*left)
+
+    def _stands(self, name: str | None, value: str | None) -> bool:
+        channel = self.channels[str(name)]
+        code = channel.legend.get(str(value))
+        return code is not None and bool((self.codes[channel.winner] == code).any())
+
+    def _trade(self, name: str, gone: str, fresh: str) -> None:
+        """Give a label the code, and so the colour, of the one that it took the place of.
+
+        Neither is on any item but those that the decision names, so nobody else's code changes.
+        """
+        channel, ours = self.channels[name], self.kinds == CHANNELS.index(name)
+        a, b = channel.code(gone), channel.code(fresh)
+        old, new = ours & (self.codes == a), ours & (self.codes == b)
+        self.codes[old], self.codes[new] = b, a
+        by_code = list(channel.legend)
+        by_code[a], by_code[b] = fresh, gone
+        channel.legend = {value: code for code, value in enumerate(by_code)}
+
+
+def flat(pairs: Iterable[tuple[int, BitMap]]) -> tuple[Int64, Int32]:
+    """Return the items of decisions in one array (k,), and the seq of the decision of each (k,)."""
+    items, seqs, sizes = array("I"), [], []
+    for seq, bitmap in pairs:
+        items += bitmap.to_array()
+        seqs.append(seq)
+        sizes.append(len(bitmap))
+    held = np.frombuffer(items, np.uint32) if items else np.empty(0, np.uint32)
+    return held.astype(np.int64), np.repeat(np.array(seqs, np.int32), sizes)
+
+
+def numbers(items: BitMap) -> Int64:
+    """Return a bitmap as item numbers (m,), ascending."""
+    return np.asarray(items.to_array(), dtype=np.int64)
+
+
+def _kind(act: Decision) -> int:
+    """Return the channel of an act. Each flag is one: setting one leaves the others alone."""
+    if act.action == "label":
+        return CHANNELS.index(str(act.field))
+    return CHANNELS.index(str(act.value)) if act.field == "flag" else NONE
+
+
+def _source(act: Decision) -> int:
+    if act.replaces is not None:
+        return REPLACED
+    return 0 if act.source is None else 1 + SOURCES.index(act.source)
+
+
+def _longer(values: npt.NDArray[Any], n: int, fill: object) -> npt.NDArray[Any]:
+    # zeros take no memory before something is written: most channels of most datasets stay empty
+    longer = np.full(n, fill, values.dtype) if fill else np.zeros(n, values.dtype)
+    longer[: len(values)] = values
+    return longer

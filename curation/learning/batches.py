@@ -1,0 +1,283 @@
+"""What a curator sees next: sheets of items that probably share a label, and the queue of them.
+
+A sheet is worth its *gain*: labels won per act, an act being a screen to look through, a stray to
+click away, a name to give. The queue is ordered by it, so whole screens of the surest proposals
+come first, while the classifier still learns, and the doubtful ones when it has learned most.
+"""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from curation.learning.classifier import NONE, Proposals
+from embeddings.errors import CurationError
+from embeddings.schema import Float32, Int32
+
+Mask = npt.NDArray[np.bool_]
+
+SCREEN = 60  # thumbnails that stand on a screen at once
+MOST = 10 * SCREEN  # items of the largest sheet
+STRAY_ACTS = 1.1  # a stray is clicked away, and named with a few like it
+RESCUED = 1.0  # labels that come of a stray in the end
+DOUBT = 0.5  # less likely than this, an item stands behind the cut
+FALL = 0.1  # a sheet ends where its items are so much less likely than its first
+HOPE = 0.9  # share of an unnamed cluster's core that is taken to be of one kind
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A sheet of items that probably share a label.
+
+    `rows` (m,) int32 of the atlas, most typical first; those from `cut` on are suspected strays.
+    `proposed` is the label to confirm, None = somebody must name them. `confidence` is the share
+    of `rows` before the cut that `proposed` should fit; `gain` the labels that an act should win:
+    below 1 naming the items one by one is faster.
+    `key` stays the same while the sheet does.
+    """
+
+    key: str
+    title: str
+    rows: Int32
+    cut: int
+    proposed: str | None
+    confidence: float
+    gain: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.cut <= len(self.rows):
+            raise ValueError(f"cut must be in 0 to {len(self.rows)}, got {self.cut}")
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+@dataclass(frozen=True)
+class Pool:
+    """What is known when sheets are made, by row of the atlas.
+
+    `vectors` (n, d) of unit length; `near` (n, k) neighbours, -1 = none; `cluster` (n,), -1 =
+    noise; `open` (n,) which items wait for a label; `labelled` (n,) the codes that stand, -1 =
+    none; `proposals` of all items; `names` of the codes.
+    """
+
+    vectors: Float32
+    near: Int32
+    cluster: Int32
+    open: Mask
+    labelled: Int32
+    proposals: Proposals
+    names: Sequence[str]
+
+    def __len__(self) -> int:
+        return len(self.open)
+
+
+# ---- the queue
+
+
+def queue(
+    pool: Pool, mode: str = "gain", *, limit: int = 12, size: int = MOST, random_state: int = 0
+) -> list[Batch]:
+    """Return the sheets to look at next, best first, at most `limit`; none when all is done.
+
+    Parameters
+    ----------
+    mode : str
+        ``gain``: the most labels per act. ``uncertain``: the least sure first. ``diverse``: items
+        far from each other and from what is labelled. ``representative``: the middles of what is
+        not labelled. ``random``: chance.
+    size : int
+        Items of the largest sheet.
+
+    Raises
+    ------
+    CurationError
+        For an unknown mode.
+    """
+    if mode not in MODES:
+        raise CurationError(f"unknown mode of the queue {mode!r}; known: {', '.join(MODES)}")
+    if not pool.open.any():
+        return []
+    return MODES[mode](pool, size, np.random.default_rng(random_state))[:limit]
+
+
+def by_gain(pool: Pool, size: int, chance: np.random.Generator) -> list[Batch]:
+    """Return a sheet for each proposed label and each cluster that nobody touched, by gain.
+
+    Clusters of half a screen and more come first, the largest before the others: a kind that
+    nobody has named cannot be proposed, and spoils what is.
+    """
+    untouched = fresh(pool, size)
+    first = [batch for batch in untouched if len(batch) >= SCREEN // 2]
+    others = [*untouched[len(first) :], *proposed(pool, size)]
+    found = [*first, *sorted(others, key=lambda batch: -batch.gain)]
+    return found or representative(pool, size, chance)
+
+
+def proposed(pool: Pool, size: int = MOST) -> list[Batch]:
+    """Return for each label the surest of the items that it is proposed for."""
+    codes = np.where(pool.open, pool.proposals.codes, NONE)
+    rows = np.flatnonzero(codes != NONE)
+    rows = rows[np.lexsort((-pool.proposals.confidence[rows], codes[rows]))]
+    groups = np.split(rows, np.flatnonzero(np.diff(codes[rows])) + 1) if len(rows) else []
+    known = np.bincount(pool.labelled[pool.labelled != NONE], minlength=len(pool.names))
+    return [
+        _sure_sheet(pool, group, max(int(known[codes[group[0]]]), SCREEN), size) for group in groups
+    ]
+
+
+def _sure_sheet(pool: Pool, rows: npt.NDArray[np.int64], known: int, size: int) -> Batch:
+    """Return the first of `rows`, all of one code: whole screens, no more than are `known`."""
+    sure = pool.proposals.confidence[rows]
+    most = min(size, MOST, known)
+    alike = int(np.count_nonzero(sure >= sure[0] - FALL))
+    take = max(SCREEN, min(alike, most) // SCREEN * SCREEN)
+    if take + SCREEN // 2 >= len(rows):
+        take = len(rows)
+    rows, sure = rows[:take], sure[:take]
+    name = pool.names[pool.proposals.codes[rows[0]]]
+    cut = int(np.count_nonzero(sure >= DOUBT))
+    gain = worth(sure)
+    part = sure[:cut] if cut else sure
+    return batch("label", name, rows, cut, name, float(part.mean()), gain)
+
+
+def worth(sure: Float32) -> float:
+    """Return the labels that an act wins on a sheet of items of these confidences, (m,).
+
+    Acts are a screen each and whatever stands on the wrong side of the cut. A stray before the cut
+    wins its label too, by a little more than its click: several of a kind are named together, and
+    the others come back with their second guess.
+    """
+    wrong = np.minimum(sure, 1 - sure)
+    won = sure.sum() + RESCUED * wrong[sure >= DOUBT].sum()
+    return float(won / (-(-len(sure) // SCREEN) + STRAY_ACTS * wrong.sum()))
+
+
+def fresh(pool: Pool, size: int = MOST) -> list[Batch]:
+    """Return the cores of the clusters in which nobody has labelled anything yet, largest first."""
+    touched = np.unique(pool.cluster[pool.labelled != NONE])
+    numbers, counts = np.unique(pool.cluster[pool.open], return_counts=True)
+    keep = (numbers >= 0) & ~np.isin(numbers, touched)
+    order = np.argsort(-counts[keep], kind="stable")
+    found = []
+    for number in numbers[keep][order].tolist():
+        rows = np.flatnonzero(pool.open & (pool.cluster == number))
+        ordered = core_first(pool.vectors, rows)[: min(size, SCREEN)]
+        gain = worth(np.full(len(ordered), HOPE, np.float32))
+        found.append(batch("cluster", f"cluster {number}", ordered, None, None, HOPE, gain))
+    return found
+
+
+def uncertain(pool: Pool, size: int, chance: np.random.Generator) -> list[Batch]:
+    """Return the least sure items, one sheet for each label that is proposed for them."""
+    rows = np.flatnonzero(pool.open)
+    least = rows[np.argsort(pool.proposals.confidence[rows], kind="stable")][:size]
+    found = []
+    for code in np.unique(pool.proposals.codes[least]).tolist():
+        mine = least[pool.proposals.codes[least] == code][::-1]
+        sure = pool.proposals.confidence[mine]
+        name = None if code == NONE else pool.names[code]
+        cut = int(np.count_nonzero(sure >= DOUBT))
+        gain = worth(sure)
+        title = f"unsure: {name or 'no proposal'}"
+        found.append(batch("unsure", title, mine, cut, name, float(sure.mean()), gain))
+    return sorted(found, key=lambda one: one.confidence)
+
+
+def diverse(pool: Pool, size: int, chance: np.random.Generator) -> list[Batch]:
+    """Return one sheet of items far from each other and from what is labelled (k-centre)."""
+    rows = np.flatnonzero(pool.open)
+    some = chance.choice(rows, min(len(rows), 20_000), replace=False)
+    held = np.flatnonzero(pool.labelled != NONE)
+    held = chance.choice(held, min(len(held), 500), replace=False)
+    nearest = np.full(len(some), -1.0, np.float32)
+    if len(held):
+        nearest = (pool.vectors[some] @ pool.vectors[held].T).max(axis=1)
+    picked = []
+    for _ in range(min(size, SCREEN, len(some))):
+        at = int(nearest.argmin())
+        picked.append(at)
+        nearest = np.maximum(nearest, pool.vectors[some] @ pool.vectors[some[at]])
+        nearest[at] = np.inf
+    return [batch("diverse", "far from all others", some[picked], None, None, 0.0, 1.0)]
+
+
+def representative(pool: Pool, size: int, chance: np.random.Generator) -> list[Batch]:
+    """Return one sheet of the middles of what is not labelled (k-means, one item a part)."""
+    rows = np.flatnonzero(pool.open)
+    some = np.sort(chance.choice(rows, min(len(rows), 5_000), replace=False))
+    wanted = min(size, SCREEN, len(some))
+    _, centres = k_means(pool.vectors[some], wanted, int(chance.integers(2**31)))
+    middles = some[np.unique((pool.vectors[some] @ centres.T).argmax(axis=0))]
+    return [batch("representative", "the middles", middles, None, None, 0.0, 1.0)]
+
+
+def at_random(pool: Pool, size: int, chance: np.random.Generator) -> list[Batch]:
+    """Return one sheet of items picked by chance."""
+    rows = np.flatnonzero(pool.open)
+    picked = chance.choice(rows, min(size, SCREEN, len(rows)), replace=False)
+    return [batch("random", "by chance", picked, None, None, 0.0, 1.0)]
+
+
+MODES: dict[str, Callable[[Pool, int, np.random.Generator], list[Batch]]] = {
+    "gain": by_gain,
+    "uncertain": uncertain,
+    "diverse": diverse,
+    "representative": representative,
+    "random": at_random,
+}
+
+
+# ---- parts
+
+
+def batch(
+    kind: str,
+    title: str,
+    rows: npt.NDArray[np.integer[Any]],
+    cut: int | None,
+    proposed: str | None,
+    confidence: float,
+    gain: float,
+) -> Batch:
+    """Return a batch whose key tells its kind, its label and its rows; no cut means no strays."""
+    ordered = rows.astype(np.int32)
+    digest = hashlib.sha256(np.sort(ordered).tobytes()).hexdigest()[:16]
+    return Batch(
+        f"{kind}-{digest}",
+        title,
+        ordered,
+        len(ordered) if cut is None else cut,
+        proposed,
+        confidence,
+        gain,
+    )
+
+
+def core_first(vectors: Float32, rows: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.int64]:
+    """Return `rows` ordered outwards from their densest place, not from their mean.
+
+    The mean of two kinds lies between them, where an item of either is least typical.
+    """
+    some = rows[np.linspace(0, len(rows) - 1, min(len(rows), 2_000)).astype(np.int64)]
+    alike = vectors[some] @ vectors[some].T
+    k = min(len(some), 15)
+    nearest = np.partition(alike, -k, axis=1)[:, -k:].mean(axis=1)
+    middle = some[np.argsort(-alike[nearest.argmax()], kind="stable")[:k]]
+    order = np.argsort(-(vectors[rows] @ vectors[middle].mean(axis=0)), kind="stable")
+    return np.asarray(rows[order], np.int64)
+
+
+def k_means(rows: Float32, parts: int, random_state: int) -> tuple[Int32, Float32]:
+    """Return the part of each row (m,) and the centres (parts, d)."""
+    from sklearn.cluster import KMeans
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1):  # threads add up centres in the order in which they finish
+        fitted = KMeans(parts, n_init=1, random_state=random_state).fit(rows)
+    return fitted.labels_.astype(np.int32), fitted.cluster_centers_.astype(np.float32)

@@ -1,0 +1,244 @@
+"""What a set of items may be called: by labels nearby, imported names, the encoder's words."""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from curation.learning.classifier import NONE
+from embeddings import encoders
+from embeddings.encoders import Encoder, TextEncoder
+from embeddings.errors import CurationError
+from embeddings.schema import Float32, Int32
+
+PROMPT = "a photo of a {}"  # what CLIP was judged with (Radford et al. 2021)
+VOTERS = 400  # items of a set that choose among the words
+NEAR = 15
+DOUBT = 3  # items' worth of doubt: a name that one item has is hardly a suggestion
+
+
+@dataclass(frozen=True)
+class Name:
+    """A suggested name, and `why`.
+
+    `score` in [0, 1] is the share of the items that speak for it; few count for less than many.
+    """
+
+    name: str
+    score: float
+    why: str
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Words in the space of one encoder: `rows` (t, d) float32 of unit length, one a word."""
+
+    words: tuple[str, ...]
+    rows: Float32
+    encoder_id: str
+
+    def __post_init__(self) -> None:
+        if len(self.words) != len(self.rows):
+            raise ValueError(
+                f"rows must be one for each of {len(self.words)} words, got {len(self.rows)}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+
+def suggest(
+    rows: npt.NDArray[np.integer[Any]],
+    vectors: npt.NDArray[np.floating[Any]],
+    near: Int32,
+    codes: Int32,
+    legend: Sequence[str],
+    *,
+    imported: npt.NDArray[np.object_] | None = None,
+    vocabulary: Vocabulary | None = None,
+    limit: int = 5,
+) -> list[Name]:
+    """Return a few names for the items in `rows`, the best first.
+
+    Parameters
+    ----------
+    rows : (m,) int
+        Rows of the atlas.
+    vectors : (n, d) float16 or float32
+        Of unit length.
+    near : (n, k) int32
+        Neighbours by row, nearest first, -1 = none.
+    codes : (n,) int32
+        Labels that people gave, by place in `legend`, -1 = none.
+    imported : (n,) object, optional
+        What metadata or a detector called each item, None = nothing.
+    vocabulary : Vocabulary, optional
+        Words of the encoder that made `vectors`.
+
+    Raises
+    ------
+    CurationError
+        When the words are of another length than the vectors.
+    """
+    if not len(rows):
+        return []
+    found = _nearby(rows, near, codes, legend)
+    if imported is not None:
+        found += _imported([str(name) for name in imported[rows] if name is not None], len(rows))
+    if vocabulary is not None and len(vocabulary):
+        found += _worded(vectors, rows, vocabulary)
+    return _merged(found)[:limit]
+
+
+def text_encoder(name: str, encoder_id: str) -> TextEncoder:
+    """Return the encoder called `name`, which has words and made the space of `encoder_id`.
+
+    Raises
+    ------
+    CurationError
+        When it has no text tower, or is another than the one that made the space.
+    """
+    found = encoders.load(name)
+    if found.encoder_id != encoder_id:
+        raise CurationError(
+            f"words must go through the encoder of the space: expected {encoder_id}, got "
+            f"{found.encoder_id}; name that encoder"
+        )
+    return _with_words(found)
+
+
+def _with_words(encoder: Encoder) -> TextEncoder:
+    if not isinstance(encoder, TextEncoder):
+        raise CurationError(
+            f"{encoder.encoder_id} knows no words: expected an encoder with a text tower, such as "
+            f"--encoder fast; names still come from labels and imported names"
+        )
+    return encoder
+
+
+def vocabulary(
+    encoder: Encoder, words: Sequence[str], *, prompt: str = PROMPT, folder: Path | None = None
+) -> Vocabulary:
+    """Return `words` as vectors; read from `folder` when they were made before.
+
+    Raises
+    ------
+    CurationError
+        When the encoder has no text tower, or `prompt` has no place for the word.
+    """
+    if "{}" not in prompt:
+        raise CurationError(f"expected a prompt with {{}} where the word goes, got {prompt[:80]!r}")
+    words = tuple(dict.fromkeys(words))
+    able = _with_words(encoder)
+    digest = hashlib.sha256("\0".join((able.encoder_id, prompt, *words)).encode()).hexdigest()
+    file = None if folder is None else folder / f"words-{digest[:32]}.npy"
+    if file is not None and file.exists():
+        return Vocabulary(words, np.load(file), able.encoder_id)
+    rows = able.encode_text([prompt.replace("{}", word) for word in words])
+    if file is not None:
+        _keep(file, rows)
+    return Vocabulary(words, rows, able.encoder_id)
+
+
+def _keep(file: Path, rows: Float32) -> None:
+    """Write under another name first: a file that is there is whole."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    temporary = file.with_suffix(f".{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as out:
+            np.save(out, rows)
+        temporary.replace(file)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def common_words() -> tuple[str, ...]:
+    """Return the thousand class names of ImageNet, as OpenCLIP spells them."""
+    from embeddings.encoders.torchvision_fix import import_open_clip
+
+    return tuple(dict.fromkeys(import_open_clip().IMAGENET_CLASSNAMES))
+
+
+# ---- who speaks for a name
+
+
+def _nearby(
+    rows: npt.NDArray[np.integer[Any]], near: Int32, codes: Int32, legend: Sequence[str]
+) -> list[Name]:
+    """Each item votes for its own label, or else for the most common one of its neighbours."""
+    held = codes[rows]
+    around = np.where(near[rows, :NEAR] >= 0, codes[near[rows, :NEAR]], NONE)
+    votes = np.zeros((len(rows), max(len(legend), 1)), np.int32)
+    at, column = np.nonzero(around != NONE)
+    np.add.at(votes, (at, around[at, column]), 1)
+    own = held != NONE
+    votes[own] = 0
+    votes[own, held[own]] = 1
+    heard = votes.any(axis=1)
+    counts = np.bincount(votes[heard].argmax(axis=1), minlength=len(legend))
+    carry = np.bincount(held[own], minlength=len(legend))
+    return [
+        Name(legend[code], _score(counts[code], len(rows)), _why(carry[code], counts[code]))
+        for code in np.flatnonzero(counts).tolist()
+    ]
+
+
+def _why(carry: int, counts: int) -> str:
+    beside = counts - carry
+    said = [f"{carry:,} of these carry it"] if carry else []
+    return ", ".join([*said, f"{beside:,} lie beside it"] if beside else said)
+
+
+def _imported(names: list[str], items: int) -> list[Name]:
+    found, counts = np.unique(np.array(names, np.str_), return_counts=True)
+    return [
+        Name(name, _score(count, items), f"{count:,} of {items:,} were imported with it")
+        for name, count in zip(found.tolist(), counts.tolist(), strict=True)
+    ]
+
+
+def _worded(
+    vectors: npt.NDArray[np.floating[Any]],
+    rows: npt.NDArray[np.integer[Any]],
+    vocabulary: Vocabulary,
+) -> list[Name]:
+    """Each item, of many an even sample, votes for its nearest word."""
+    if vocabulary.rows.shape[1] != vectors.shape[1]:
+        raise CurationError(
+            f"expected words of {vectors.shape[1]} numbers, got {vocabulary.rows.shape[1]}; "
+            f"make the vocabulary with the encoder of this space"
+        )
+    some = rows[np.linspace(0, len(rows) - 1, min(len(rows), VOTERS)).astype(np.int64)]
+    nearest = (vectors[some].astype(np.float32) @ vocabulary.rows.T).argmax(axis=1)
+    words, counts = np.unique(nearest, return_counts=True)
+    return [
+        Name(
+            vocabulary.words[word],
+            _score(count, len(some)),
+            f"the nearest word of {count / len(some):.0%}",
+        )
+        for word, count in zip(words.tolist(), counts.tolist(), strict=True)
+    ]
+
+
+def _score(count: int, items: int) -> float:
+    return float(count / (items + DOUBT))
+
+
+def _merged(found: list[Name]) -> list[Name]:
+    """One of each name whatever its case, spelled as the first that has it, best first."""
+    names: dict[str, Name] = {}
+    for one in found:
+        key = one.name.casefold()
+        held = names.get(key)
+        if held is None:
+            names[key] = one
+        else:
+            score = max(held.score, one.score)
+            names[key] = Name(held.name, score, f"{held.why}; {one.why}")
+    return sorted(names.values(), key=lambda one: -one.score)

@@ -1,0 +1,170 @@
+"""Suggested names: from labels nearby, imported names, and the words of an encoder."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from curation.learning.names import Vocabulary, common_words, suggest, text_encoder, vocabulary
+from embeddings import encoders
+from embeddings.errors import CurationError
+
+from ..embeddings.encoder_examples import words_clip
+
+NOBODY = np.full(6, -1, np.int32)
+VECTORS = np.eye(6, dtype=np.float32)
+ALONE = np.full((6, 2), -1, np.int32)
+
+
+class Wordy:
+    """An encoder that counts how often it is asked for words; each word has its own direction."""
+
+    encoder_id, dim, min_side, batch_size = "wordy", 6, 8, 4
+
+    def __init__(self):
+        self.asked = []
+
+    def prepare(self, image):
+        return np.asarray(image)
+
+    def encode(self, batch):
+        return np.eye(6, dtype=np.float32)[: len(batch)]
+
+    def describe(self):
+        return {}
+
+    def encode_text(self, texts):
+        self.asked += texts
+        return np.eye(6, dtype=np.float32)[: len(texts)]
+
+
+def names(found):
+    return [one.name for one in found]
+
+
+def test_a_label_that_the_set_carries_leads_and_says_how_many():
+    codes = np.array([1, 1, 0, -1, -1, -1], np.int32)
+    found = suggest(np.arange(4), VECTORS, ALONE, codes, ["hat", "shoe"])
+    assert names(found) == ["shoe", "hat"]
+    assert found[0].why == "2 of these carry it"
+    assert found[0].score == pytest.approx(2 / 7)
+
+
+def test_labels_beside_the_set_are_suggested_without_any_inside():
+    codes = np.array([-1, -1, -1, 0, 0, 1], np.int32)
+    near = np.array([[3, 4], [3, 5], [1, -1], [4, 0], [3, 0], [1, 0]], np.int32)
+    found = suggest(np.arange(3), VECTORS, near, codes, ["hat", "shoe"])
+    assert names(found) == ["hat"]
+    assert found[0].why == "2 lie beside it"
+
+
+def test_an_items_own_label_counts_for_more_than_its_neighbours():
+    codes = np.array([0, 1, 1, 1, -1, -1], np.int32)
+    near = np.array([[1, 2], [2, 3], [1, 3], [1, 2], [5, -1], [4, -1]], np.int32)
+    found = suggest(np.arange(1), VECTORS, near, codes, ["hat", "shoe"])
+    assert names(found) == ["hat"]
+
+
+def test_imported_names_count_for_their_share():
+    imported = np.array(["cat", "cat", "dog", None, "cat", "cat"], object)
+    found = suggest(np.arange(4), VECTORS, ALONE, NOBODY, [], imported=imported)
+    assert names(found) == ["cat", "dog"]
+    assert found[0].why == "2 of 4 were imported with it"
+
+
+def test_one_name_from_two_sources_is_one_suggestion_with_both_reasons():
+    codes = np.array([0, -1, -1, -1, -1, -1], np.int32)
+    imported = np.array(["shoe"] * 6, object)
+    found = suggest(np.arange(6), VECTORS, ALONE, codes, ["Shoe"], imported=imported)
+    assert names(found) == ["Shoe"]
+    assert found[0].score == pytest.approx(6 / 9)
+    assert found[0].why == "1 of these carry it; 6 of 6 were imported with it"
+
+
+def test_words_are_chosen_by_the_items_that_are_nearest_to_them():
+    words = Vocabulary(("cat", "dog"), np.eye(6, dtype=np.float32)[:2], "wordy")
+    vectors = np.eye(6, dtype=np.float16)[[0, 0, 0, 1, 1, 1]]
+    found = suggest(np.arange(4), vectors, ALONE, NOBODY, [], vocabulary=words)
+    assert names(found) == ["cat", "dog"]
+    assert found[0].why == "the nearest word of 75%"
+
+
+def test_few_items_are_less_convincing_than_many_of_the_same_share():
+    imported = np.array(["cat"] * 6, object)
+    few = suggest(np.arange(1), VECTORS, ALONE, NOBODY, [], imported=imported)
+    many = suggest(np.arange(6), VECTORS, ALONE, NOBODY, [], imported=imported)
+    assert few[0].score < many[0].score < 1
+
+
+def test_no_more_than_asked_for_and_nothing_for_nothing():
+    imported = np.array(list("abcdef"), object)
+    assert names(suggest(np.arange(6), VECTORS, ALONE, NOBODY, [], imported=imported, limit=2)) == [
+        "a",
+        "b",
+    ]
+    assert suggest(np.zeros(0, int), VECTORS, ALONE, NOBODY, []) == []
+    assert suggest(np.arange(6), VECTORS, ALONE, NOBODY, []) == []
+
+
+def test_words_are_encoded_once_and_read_again_from_the_folder(tmp_path):
+    encoder = Wordy()
+    first = vocabulary(encoder, ["cat", "dog", "cat"], folder=tmp_path / "words")
+    assert encoder.asked == ["a photo of a cat", "a photo of a dog"]
+    again = vocabulary(encoder, ["cat", "dog"], folder=tmp_path / "words")
+    assert len(encoder.asked) == 2
+    assert again.words == first.words == ("cat", "dog")
+    assert np.array_equal(again.rows, first.rows)
+    assert [file.suffix for file in (tmp_path / "words").iterdir()] == [".npy"]
+
+
+def test_other_words_prompts_and_encoders_are_kept_apart(tmp_path):
+    encoder = Wordy()
+    vocabulary(encoder, ["cat"], folder=tmp_path)
+    vocabulary(encoder, ["cat"], folder=tmp_path, prompt="{}")
+    vocabulary(encoder, ["dog"], folder=tmp_path)
+    other = Wordy()
+    other.encoder_id = "other"
+    vocabulary(other, ["cat"], folder=tmp_path)
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_an_encoder_without_words_says_what_to_do_instead():
+    builtin = encoders.load("builtin")
+    with pytest.raises(CurationError, match="builtin.* knows no words: .* --encoder fast"):
+        vocabulary(builtin, ["cat"])
+    with pytest.raises(CurationError, match="knows no words"):
+        text_encoder("builtin", builtin.encoder_id)
+
+
+def test_words_of_another_encoder_than_the_spaces_are_refused():
+    with pytest.raises(CurationError, match="expected other:1, got "):
+        text_encoder("builtin", "other:1")
+    words = Vocabulary(("cat",), np.ones((1, 3), np.float32), "small")
+    with pytest.raises(CurationError, match="expected words of 6 numbers, got 3"):
+        suggest(np.arange(2), VECTORS, ALONE, NOBODY, [], vocabulary=words)
+
+
+def test_a_prompt_without_a_place_for_the_word_is_refused():
+    with pytest.raises(CurationError, match="expected a prompt with {} where the word goes"):
+        vocabulary(Wordy(), ["cat"], prompt="a photo")
+
+
+def test_the_common_words_are_a_thousand_names_of_things():
+    words = common_words()
+    assert len(words) > 990 and "jean" in " ".join(words)
+
+
+def test_a_real_text_tower_names_photographs(tmp_path, real_data):
+    encoder = encoders.load(words_clip(tmp_path, real_data), device="cpu")
+    lines = (real_data("photos_clothing") / "labels.csv").read_text().splitlines()[1:]
+    files = [line.split(",")[0] for line in lines if line.split(",")[1] == "shoes"][:8]
+    prepared = []
+    for file in files:
+        with Image.open(real_data("photos_clothing") / file) as image:
+            prepared.append(encoder.prepare(image.convert("RGB")))
+    vectors = encoder.encode(np.stack(prepared))
+    things = ["cowboy hat", "running shoe", "gown", "banana", "airliner", "teapot", "tabby"]
+    words = vocabulary(encoder, things, prompt="{}", folder=tmp_path / "kept")
+    rows, nobody = np.arange(len(vectors)), np.full(len(vectors), -1, np.int32)
+    alone = np.zeros((len(vectors), 0), np.int32)
+    found = suggest(rows, vectors, alone, nobody, [], vocabulary=words)
+    assert found[0].name == "running shoe"  # it knows ImageNet's words only
