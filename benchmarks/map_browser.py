@@ -178,7 +178,7 @@ def _answered(browser: Browser, subject: Empty) -> Measured:
     page = browser.page
     took = []
     for number in range(1, LASSOS + 2):
-        page.evaluate(f"window.bench.arm(() => {HEADLINE} === '{number} selected')")
+        page.evaluate(f"window.bench.arm(() => ({HEADLINE}) === '{number} selected')")
         subject.click(page)
         page.wait_for_function("window.bench.took !== null", timeout=PATIENCE)
         took.append(page.evaluate("window.bench.took"))

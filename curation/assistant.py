@@ -262,14 +262,19 @@ class Assistant:
     def spread(self, at_least: float = 0.95) -> Spread:
         """Return the labels that reach open items along the k-NN graph, surely enough.
 
-        They are proposals: `curation.learning.spreading.spread` says how they are judged.
+        They are proposals: `curation.learning.spreading.spread` says how they are judged. What is
+        labelled is easier than what is open, so the classifier, which is judged by what it
+        proposed for items that were open, must say the same and be as sure.
         """
         with self._lock:
             pool = self._pool()
             found = spread(self._near, self._learner.known, at_least=at_least)
-            told = np.where(pool.open, found.proposals.codes, NONE).astype(np.int32)
-            sure = np.where(pool.open, found.proposals.confidence, 0).astype(np.float32)
-            return Spread(Proposals(told, sure), found.held_out, found.judged)
+            reached, said = found.proposals, pool.proposals
+            sure = np.minimum(reached.confidence, said.confidence)
+            told = pool.open & (reached.codes == said.codes) & (sure >= at_least)
+            codes = np.where(told, reached.codes, NONE).astype(np.int32)
+            proposals = Proposals(codes, np.where(told, sure, 0).astype(np.float32))
+            return Spread(proposals, found.held_out, found.judged)
 
     def calibration(self) -> Calibration:
         """Return how right the proposals were of which people decided, in this process."""

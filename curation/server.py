@@ -1,25 +1,32 @@
 """The HTTP face of `curation.viewer.answers`, beside the app (docs/protocol.md).
 
 `Guard` stands before these and all of Streamlit's own routes: a page that the curator happens to
-visit must not be able to read the pictures.
+visit must not be able to read the pictures, nor may somebody who should log in first and did not.
 """
 
+import ipaddress
+import json
 import os
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from functools import cache
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from curation import fields
+from curation.people import Person, acting_as
+from curation.roles import roles
+from curation.schema import clean_label
 from curation.settings import LOCAL_HOSTS
 from curation.viewer import answers, payload
 from curation.viewer.answers import Refused
@@ -28,6 +35,8 @@ from embeddings import dataset as datasets
 from embeddings.errors import CurationError
 
 MAIN = Path(__file__).resolve().parent / "app" / "main.py"
+PRIVATE = ("/api/", "/media/")  # ours, and what Streamlit keeps for downloads
+SECRET = 32  # characters that a cookie is signed with, at least
 OURS = ("same-origin", "none")  # Sec-Fetch-Site of this page, and of what a person typed
 
 
@@ -37,7 +46,7 @@ def routes() -> list[Route]:
 
 
 class Guard:
-    """Refuses HTTP and WebSocket requests for another host's name or from another site.
+    """Refuses requests for another host's name, from another site, or from somebody unknown.
 
     Streamlit looks at hosts and origins for its WebSocket alone, and before it refuses a foreign
     origin it asks a web service for this machine's address.
@@ -47,7 +56,7 @@ class Guard:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, or answer 403."""
+        """Pass the request on, or answer 401 or 403."""
         if scope["type"] in ("http", "websocket"):
             reason = _foreign(Headers(scope=scope))
             if reason is not None:
@@ -55,6 +64,15 @@ class Guard:
                     await send({"type": "websocket.close", "code": 1008, "reason": reason})
                 else:
                     await _error(403, reason)(scope, receive, send)
+                return
+        if scope["type"] == "http" and scope["path"].startswith(PRIVATE) and login_needed():
+            try:
+                scope["person"] = admitted(HTTPConnection(scope).cookies)
+            except Refused as refused:
+                await _error(refused.status, str(refused))(scope, receive, send)
+                return
+            except CurationError as error:  # of the roles: nobody is let in by mistake
+                await _error(403, str(error))(scope, receive, send)
                 return
         await self.app(scope, receive, send)
 
@@ -66,7 +84,14 @@ def middleware() -> list[Middleware]:
 
 @asynccontextmanager
 async def lifespan(_app: object) -> AsyncIterator[None]:
-    """Run `warm` beside the server as it starts, for `st.App(..., lifespan=lifespan)`."""
+    """Run `warm` beside the server as it starts, for `st.App(..., lifespan=lifespan)`.
+
+    A server that could be reached from elsewhere without a login does not start.
+    """
+    from streamlit import config
+
+    check_door(config.get_option("server.address"))  # also where `curate serve` was not the way in
+    config.set_option("server.allowedHosts", sorted(allowed_hosts() | login_host()))
     threading.Thread(target=warm, name="warm", daemon=True).start()
     yield
 
@@ -112,7 +137,132 @@ def allowed_hosts() -> set[str]:
     return {*LOCAL_HOSTS, "::1", *(name.strip() for name in more if name.strip())}
 
 
+# ---- logins: Streamlit's own, by OpenID Connect (docs/people.md)
+
+
+@cache
+def login_needed() -> bool:
+    """Whether people log in here: Streamlit's secrets have a section ``[auth]``.
+
+    Asked once, so that a file that vanishes opens no door.
+    """
+    return bool(_auth())
+
+
+def check_door(host: str | None) -> None:
+    """Check that only those who log in come in from elsewhere.
+
+    Raises
+    ------
+    CurationError
+        Where `host`, the address to listen at (None: all), is not this machine's own and no login
+        is configured, or only half of one.
+    """
+    if host is not None and _is_loopback(host):
+        return
+    if not _auth():
+        raise CurationError(
+            f"whoever reaches {host or 'this machine'} could look and label: configure a login "
+            "first ([auth] in .streamlit/secrets.toml and roles.toml, see docs/people.md), or "
+            "serve on 127.0.0.1 only"
+        )
+    login_providers()
+
+
+def login_providers() -> list[str]:
+    """Return the names of those one can log in with; Streamlit calls a nameless one ``default``.
+
+    Raises
+    ------
+    CurationError
+        When the configuration lacks something.
+    """
+    from streamlit import auth_util
+    from streamlit.errors import StreamlitAuthError
+
+    auth = _auth()
+    if not auth_util.is_authlib_installed():
+        raise CurationError('a login needs Authlib; run: pip install "curation-atlas[login]"')
+    if len(str(auth.get("cookie_secret", ""))) < SECRET:
+        raise CurationError(
+            f"cookie_secret in [auth] must have at least {SECRET} characters: whoever guesses it "
+            "can be anybody; take the output of: openssl rand -hex 32"
+        )
+    tables = {name for name, value in auth.items() if isinstance(value, Mapping)}
+    names = sorted(tables - {"client_kwargs"})
+    names = ["default"] * ("client_id" in auth or not names) + names
+    try:
+        for name in names:
+            auth_util.validate_auth_credentials(name)
+    except StreamlitAuthError as error:
+        raise CurationError(" ".join(str(error).split())) from error
+    roles()
+    return names
+
+
+def login_host() -> set[str]:
+    """Return the host name that people log in at, if they do."""
+    host = urlsplit(str(_auth().get("redirect_uri", ""))).hostname
+    return {host} if host else set()
+
+
+def admitted(cookies: Mapping[str, str]) -> Person:
+    """Return who sends these cookies.
+
+    Raises
+    ------
+    Refused
+        401 for somebody who is not logged in, 403 for somebody who has no role here.
+    """
+    from streamlit import auth_util
+    from streamlit.web.server.server_util import get_cookie_secret
+    from streamlit.web.server.starlette.starlette_app_utils import decode_signed_value
+    from streamlit.web.server.starlette.starlette_server_config import USER_COOKIE_NAME
+
+    def one(name: str) -> bytes | None:
+        signed = cookies.get(name, "").encode("latin-1")
+        return decode_signed_value(get_cookie_secret(), name, signed)
+
+    said = auth_util.get_cookie_with_chunks(one, USER_COOKIE_NAME)
+    claims = json.loads(said) if said else {}
+    origin = auth_util.get_origin_from_redirect_uri()
+    if not claims.get("is_logged_in") or claims.get("origin") != origin:
+        raise Refused(401, "log in first: open the app's page")
+    person = person_of(claims)
+    if not person.may("view"):
+        raise Refused(403, f"{person.name} has no role here; ask an admin")
+    return person
+
+
+def person_of(claims: Mapping[str, Any]) -> Person:
+    """Return whom a provider's claims speak of.
+
+    A person is the e-mail address; where there is none that the provider vouches for, the name that
+    they gave themselves and the provider's own id of them, so that nobody is taken for another.
+    """
+    email = claims.get("email")
+    if email and str(claims.get("email_verified", True)).lower() == "true":
+        name = str(email).casefold()
+    else:
+        name = f"{claims.get('name') or 'somebody'} ({claims.get('sub')})"
+    name = clean_label(name, "name of the login")
+    return Person(name, roles().of(name))
+
+
 # ---- inside
+
+
+def _auth() -> dict[str, Any]:
+    from streamlit.auth_util import get_secrets_auth_section
+
+    return dict(get_secrets_auth_section())
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 async def _answered(request: Request) -> Response:
@@ -150,7 +300,8 @@ def _answer(request: Request, body: bytes) -> Response:
     workspace = shared(request.path_params["dataset"])
     known = request.headers.get("if-none-match", "")
     path, query = request.path_params["path"], request.query_params
-    found = answers.answer(workspace, path, query, body, known)
+    with acting_as(request.scope["person"] if login_needed() else None):
+        found = answers.answer(workspace, path, query, body, known)
     headers = {"Cache-Control": found.cache}
     if found.tag:
         headers["ETag"] = found.tag

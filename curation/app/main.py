@@ -4,15 +4,17 @@ from functools import partial
 
 import streamlit as st
 
-from curation.app import state
+from curation.app import login, state
 from curation.app.components import frame
-from curation.app.views import export, files, labels, map, welcome
+from curation.app.views import clean, export, files, labels, map, review, welcome
 from curation.viewer.answers import news
 from embeddings.errors import CurationError
 
 PAGES = (
     (map.page, "Map", "map", ":material/bubble_chart:"),
+    (clean.page, "Clean", "clean", ":material/cleaning_services:"),
     (labels.page, "Labels", "labels", ":material/label:"),
+    (review.page, "Review", "review", ":material/rate_review:"),
     (files.page, "Files", "files", ":material/folder_open:"),
     (export.page, "Export", "export", ":material/download:"),
 )
@@ -27,6 +29,8 @@ def main() -> None:
         initial_sidebar_state=frame.SIDEBAR,
     )
     frame.style()
+    if not login.admitted():
+        return
     try:
         workspace = state.workspace()
     except CurationError as error:
@@ -50,7 +54,9 @@ def main() -> None:
     known = news(workspace)  # before anything is drawn: what is decided meanwhile is news
     chosen.run()  # what one came for reaches the browser first
     frame.sidebar(workspace)
-    frame.live(workspace, known)
+    with st.sidebar:
+        login.account()
+    frame.live(workspace, known, chosen.title)
 
 
 main()

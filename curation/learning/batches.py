@@ -22,7 +22,6 @@ Mask = npt.NDArray[np.bool_]
 SCREEN = 60  # thumbnails that stand on a screen at once
 MOST = 10 * SCREEN  # items of the largest sheet
 STRAY_ACTS = 1.1  # a stray is clicked away, and named with a few like it
-RESCUED = 1.0  # labels that come of a stray in the end
 DOUBT = 0.5  # less likely than this, an item stands behind the cut
 FALL = 0.1  # a sheet ends where its items are so much less likely than its first
 HOPE = 0.9  # share of an unnamed cluster's core that is taken to be of one kind
@@ -154,7 +153,7 @@ def worth(sure: Float32) -> float:
     the others come back with their second guess.
     """
     wrong = np.minimum(sure, 1 - sure)
-    won = sure.sum() + RESCUED * wrong[sure >= DOUBT].sum()
+    won = np.where(sure >= DOUBT, 1, sure).sum()
     return float(won / (-(-len(sure) // SCREEN) + STRAY_ACTS * wrong.sum()))
 
 

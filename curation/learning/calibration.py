@@ -1,5 +1,7 @@
 """How much to believe a score: weights from leave-one-out answers, odds from what happened."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
@@ -12,7 +14,9 @@ RECENT = (200, 6_000)  # outcomes that the correction is learned from, fewest an
 BINS = 15
 _PRIOR = np.array([0.0, 1.0])  # before anything happened, a confidence is taken as it is
 _STIFF = np.array([4.0, 8.0])  # as if so many outcomes had said so
-_USUAL = np.array([8.0, 0.5])  # how much scores and votes are believed before any answer
+# how much scores, votes and clusters are believed before any answer, how freely, and at least
+_USUAL, _FREE = np.array([8.0, 0.5, 0.3]), np.array([4.0, 0.5, 0.5])
+_LEAST = np.array([0.5, 0.0, 0.0])
 _EDGE = 1e-4
 
 
@@ -23,22 +27,22 @@ def softmax(logits: Float32) -> Float32:
     return found
 
 
-def stack(scores: Float32, shares: Float32, codes: Int32) -> Float64:
-    """Return the weights (2,) of scores and vote shares (m, c) that make `codes` likeliest.
+def stack(kinds: Sequence[Float32], codes: Int32) -> Float64:
+    """Return the weights (3,) of scores, vote shares and cluster shares (m, c) each.
 
-    Penalised maximum likelihood by Newton's method; neither weight is negative.
+    Those that make `codes` (m,) likeliest, penalised, by Newton's method; none is negative.
     """
-    kinds = np.stack([scores, shares]).astype(np.float64)
-    own = kinds[:, np.arange(len(codes)), codes]
+    terms = np.stack(kinds).astype(np.float64)
+    own = terms[:, np.arange(len(codes)), codes]
     weights = _USUAL.copy()
-    stiff = np.diag(1.0 / np.array([4.0, 0.5]) ** 2)
+    stiff = np.diag(1.0 / _FREE**2)
     for _ in range(12):
-        likely = softmax((weights[:, None, None] * kinds).sum(axis=0).astype(np.float32))
-        mean = np.einsum("mc,kmc->km", likely, kinds)
-        spread = np.einsum("mc,kmc,lmc->kl", likely, kinds, kinds) - mean @ mean.T
+        likely = softmax(np.einsum("k,kmc->mc", weights, terms).astype(np.float32))
+        mean = np.einsum("mc,kmc->km", likely, terms)
+        spread = np.einsum("mc,kmc,lmc->kl", likely, terms, terms, optimize=True) - mean @ mean.T
         slope = (mean - own).sum(axis=1) + stiff @ (weights - _USUAL)
         step = np.linalg.solve(spread + stiff, slope)
-        weights = np.maximum(weights - np.clip(step, -5, 5), [0.5, 0.0])
+        weights = np.maximum(weights - np.clip(step, -5, 5), _LEAST)
         if np.abs(step).max() < 1e-2:
             break
     return weights

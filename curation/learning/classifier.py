@@ -1,11 +1,12 @@
 """A light classifier on frozen vectors: it learns each decision at once and knows how sure it is.
 
-Three parts, each cheap to bring up to date. *Ridge*: kernel ridge regression on a Nystroem map of
+Four parts, each cheap to bring up to date. *Ridge*: kernel ridge regression on a Nystroem map of
 the vectors (Williams and Seeger 2001), whose normal equations take each label in and out again.
-*Votes*: how many of an item's neighbours in the stored k-NN graph carry each label. *Calibration*:
-how much to believe either is learned from leave-one-out answers of labelled items, and the
-confidence that comes of it is corrected by what happened: every decision is first compared with
-what had been proposed for the item (Platt 1999 in the odds, judged before it is learned).
+*Votes*: how many of an item's neighbours in the stored k-NN graph carry each label. *Clusters*: how
+many of its cluster on the atlas do. *Calibration*: how much to believe each is learned from
+leave-one-out answers of labelled items, and the confidence that comes of it is corrected by what
+happened: every decision is first compared with what had been proposed for the item (Platt 1999 in
+the odds, judged before it is learned).
 """
 
 from dataclasses import dataclass
@@ -248,10 +249,26 @@ class Classifier:
         own = np.zeros((len(some), self.classes))
         own[np.arange(len(some)), self._codes[some]] = 1.0
         left_out = scores[some] - (pull / (1 - pull))[:, None] * (own - scores[some])
-        belief = stack(left_out, shares[some], self._codes[some])
-        logits = np.float32(belief[0]) * scores + np.float32(belief[1]) * shares
+        counts = self._counts(labelled)
+        others = vote_logs(
+            (counts[self._parts[some]] - own * self._inside(some)).astype(np.float32)
+        )
+        belief = stack([left_out, shares[some], others], self._codes[some]).astype(np.float32)
+        logits = belief[0] * scores + belief[1] * shares
+        logits += belief[2] * vote_logs(counts)[self._parts]
         logits[:, np.bincount(self._codes[labelled], minlength=self.classes) == 0] = -np.inf
         return self._corrected(softmax(logits))
+
+    def _counts(self, labelled: npt.NDArray[np.int64]) -> Float32:
+        """Return how many of each cluster carry each code; the last row, of the noise, has none."""
+        inside = labelled[self._parts[labelled] >= 0]
+        counts = np.zeros((int(self._parts.max(initial=-1)) + 2, self.classes), np.float32)
+        np.add.at(counts, (self._parts[inside], self._codes[inside]), np.float32(1))
+        return counts
+
+    def _inside(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+        found: npt.NDArray[np.bool_] = self._parts[rows, None] >= 0
+        return found
 
     def _corrected(self, likely: Float32) -> Float32:
         """Correct the likeliest of each row by what happened before; the others share the rest."""

@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import numpy as np
 
 from curation import fields
+from curation.presence import presence
 from curation.viewer import payload
 from curation.workspace import Workspace
 from embeddings import thumbnails
@@ -25,6 +26,7 @@ NEVER = "no-store"
 PACKED, JPEG, JSON = "application/octet-stream", "image/jpeg", "application/json"
 CELLS = (64, 128)  # pixels of one thumbnail on a sheet
 TALLEST = 16_384  # pixels of a sheet: the most that a texture holds
+SIGN = 2_000  # bytes of a sign of life
 GROW_BY, GROW_MOST = 5, 100  # neighbours that a selection grows by
 
 
@@ -120,6 +122,8 @@ def most_bytes(workspace: Workspace, path: str, query: Mapping[str, str]) -> int
         kind, _, question = _asked(workspace, path, query)
         if kind == "sheet":
             return 4 * _sheet_items(question.cell())
+        if kind == "here":
+            return SIGN
         if kind == "grow":
             return payload.most_squeezed(len(question.atlas()))
         return 0
@@ -131,7 +135,7 @@ def most_bytes(workspace: Workspace, path: str, query: Mapping[str, str]) -> int
 
 def takes_body(path: str) -> bool:
     """Return whether a question is asked with a body (``POST``)."""
-    return path.split("/", 1)[0] in ("sheet", "grow")
+    return path.split("/", 1)[0] in ("sheet", "grow", "here")
 
 
 def parsed(address: str) -> tuple[str, dict[str, str]]:
@@ -218,11 +222,28 @@ def sheet(asked: Question) -> Answer:
 
 
 def head(asked: Question) -> Answer:
-    """Return what is newest: asked once a second by every page.
+    """Return what is newest.
 
     Nothing is folded here; a page that learns of something new asks for it.
     """
     return _json(news(asked.workspace))
+
+
+def here(asked: Question) -> Answer:
+    """Take a page's sign of life, and return what is newest and who else is here.
+
+    Asked once a second by every page that is looked at. The body is JSON: ``session``, ``page``,
+    ``place``, and ``gone`` where the page is being left.
+    """
+    sign = _sign(asked.body)
+    session, mine = sign["session"], asked.workspace.made_by
+    people = presence(asked.workspace.dataset)
+    if sign["gone"]:
+        people.leave(session)
+        return _json({})
+    people.here(mine, session, sign["page"], sign["place"])
+    others = [{**vars(one), "you": one.person == mine} for one in people.others(session)]
+    return _json({**news(asked.workspace), "others": others, "trouble": people.trouble})
 
 
 def news(workspace: Workspace) -> dict[str, str | int | None]:
@@ -252,6 +273,7 @@ ANSWERS: dict[str, tuple[Reply, int]] = {
     "thumb_at": (thumb_at, 2),
     "sheet": (sheet, 1),
     "head": (head, 0),
+    "here": (here, 0),
 }
 
 
@@ -309,6 +331,18 @@ def _told(asked: Question, body: bytes) -> Answer:
     """Answer with bytes that nothing but themselves tells to be new: what the machine found."""
     tag = f'"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
     return _packed(asked, tag, ASK_AGAIN, lambda: body)
+
+
+def _sign(body: bytes) -> dict[str, str]:
+    """Read a sign of life: four texts, those that are missing empty."""
+    try:
+        said = json.loads(body)
+    except (ValueError, RecursionError):
+        said = None
+    names = ("session", "page", "place", "gone")
+    if not isinstance(said, dict) or not said.get("session"):
+        raise Refused(400, "expected a sign of life as JSON with a session; reload the page")
+    return {name: str(said.get(name) or "")[:200] for name in names}
 
 
 def _json(value: object) -> Answer:

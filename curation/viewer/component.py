@@ -47,8 +47,20 @@ MAP_FILES = (
     "map_host.js",
 )
 SHEET_FILES = ("sheet.js", "hosts.js", "sheet_host.js")
+CLEAN_FILES = (
+    "sheet.js",
+    "clean_drafts.js",
+    "clean_tiles.js",
+    "clean_field.js",
+    "clean_rail.js",
+    "clean_keys.js",
+    "clean_ask.js",
+    "clean.js",
+    "hosts.js",
+    "clean_host.js",
+)
 TYPED_FILES = ("typed.js",)
-LIVE_FILES = ("script.js", "live.js")
+LIVE_FILES = ("script.js", "avatars.js", "live.js")
 LEAST_HEIGHT = 260  # pixels under which the toolbar no longer fits
 
 _IMPORT = re.compile(r"^import .* from '\./[\w.]+';\n", re.MULTILINE)
@@ -74,6 +86,12 @@ def sheet_module() -> str:
 
 
 @cache
+def clean_module() -> str:
+    """Return the Clean page's sheet as one ES module; its default export is a component."""
+    return joined(CLEAN_FILES)
+
+
+@cache
 def typed_module() -> str:
     """Return what keeps typed labels as one ES module; it draws nothing."""
     return joined(TYPED_FILES)
@@ -81,14 +99,15 @@ def typed_module() -> str:
 
 @cache
 def live_module() -> str:
-    """Return what asks for other people's decisions as one ES module; it draws nothing."""
+    """Return what asks for other people's decisions as one ES module; it draws who is here."""
     return joined(LIVE_FILES)
 
 
 @cache
 def style(name: str) -> str:
-    """Return the style sheet of ``"map"`` or ``"sheet"``."""
-    return (STATIC / f"{name}.css").read_text(encoding="utf-8")
+    """Return the style sheet of ``"map"``, ``"sheet"`` or ``"clean"``."""
+    files = ("sheet", "clean") if name == "clean" else (name,)  # its tiles are the contact sheet's
+    return "\n".join((STATIC / f"{one}.css").read_text(encoding="utf-8") for one in files)
 
 
 @cache
@@ -99,6 +118,7 @@ def _renderer(name: str) -> Callable[..., Any]:
     modules = {
         "map": map_module,
         "sheet": sheet_module,
+        "clean": clean_module,
         "typed": typed_module,
         "live": live_module,
     }
@@ -231,6 +251,39 @@ def contact_sheet(
     return message
 
 
+def cleaning_sheet(
+    key: str,
+    *,
+    base: str,
+    session: str,
+    shown: Mapping[str, Any],
+    height: int = 760,
+    on_act: Callable[[], None] | None = None,
+) -> Mapping[str, Any] | None:
+    """Mount the sheet of the Clean page and return the message of this run, or None.
+
+    Parameters
+    ----------
+    key : str
+        Names the instance; what is typed and tapped is kept under it in the browser.
+    base : str
+        The address that thumbnails are asked below: ``/api/v1/{dataset}``.
+    session : str
+        A text that differs for every server session, as for `atlas_map`: acts are counted anew.
+    shown : mapping
+        The sheets and everything beside them (docs/clean.md).
+    height : int
+        Pixels.
+    on_act : callable, optional
+        Called before the script runs again; the message ``{"acts": [...]}`` is then in
+        ``st.session_state[key].act``. It brings every act that was not `heard` yet.
+    """
+    data = {"key": key, "base": base, "session": session, "height": height, **shown}
+    result = _renderer("clean")(key=key, data=data, on_act_change=on_act or _nothing)
+    message: Mapping[str, Any] | None = result.act
+    return message
+
+
 def keep_typed(key: str, fields: Sequence[str]) -> None:
     """Mount what commits a label that was typed into a select box and not confirmed.
 
@@ -240,15 +293,20 @@ def keep_typed(key: str, fields: Sequence[str]) -> None:
 
 
 def follow_journal(
-    key: str, url: str, *, known: Mapping[str, Any], on_news: Callable[[], None] | None = None
+    key: str,
+    url: str,
+    *,
+    known: Mapping[str, Any],
+    here: Mapping[str, str],
+    on_news: Callable[[], None] | None = None,
 ) -> None:
-    """Mount what looks once a second for what others decided or built; it draws nothing.
+    """Mount what looks once a second for what others decided or built, and draws who they are.
 
-    `url` is the route ``head`` of the dataset, `known` the answer that this run of the script
-    knows (`answers.news`). Where the answer differs, the script runs again, `on_news` before it;
-    what is half typed stays as it is.
+    `url` is the route ``here`` of the dataset, which is told `here` (session, page, place); `known`
+    is what this run of the script knows of its answer (`answers.news`). Where that differs, the
+    script runs again, `on_news` before it; what is half typed stays as it is.
     """
-    data = {"url": url, "known": dict(known)}
+    data = {"url": url, "known": dict(known), "here": dict(here)}
     _renderer("live")(key=key, data=data, on_news_change=on_news or _nothing)
 
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from pathlib import Path
 
 from map_site import MAP
 from playwright.sync_api import Page
@@ -17,7 +18,9 @@ PATIENCE = 60_000  # milliseconds: the machine is shared
 class App:
     """`curate serve` as a process of its own, that can be ended and started again."""
 
-    def __init__(self) -> None:
+    def __init__(self, cwd: Path | None = None, **more: str) -> None:
+        """Start it in the folder `cwd`, with more in its environment."""
+        self.cwd, self.env = cwd, {**os.environ, **more}
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
@@ -26,7 +29,9 @@ class App:
 
     def start(self) -> None:
         command = [sys.executable, "-m", "curation.cli", "serve", "-d", "digits", "--no-browser"]
-        self.process = subprocess.Popen([*command, "--port", str(self.port)], env=dict(os.environ))
+        self.process = subprocess.Popen(
+            [*command, "--port", str(self.port)], env=self.env, cwd=self.cwd
+        )
         for _ in range(300):
             if self.process.poll() is not None:
                 raise AssertionError(f"the server ended with {self.process.returncode}")

@@ -50,7 +50,7 @@ def tab(browser, app: App) -> Iterator[Callable[[], Page]]:
 def answered(page: Page, times: int) -> None:
     """Wait until the page has asked so many times for what is new, and been answered."""
     for _ in range(times):
-        page.wait_for_event("response", lambda answer: answer.url.endswith("/head"))
+        page.wait_for_event("response", lambda answer: answer.url.endswith("/here"))
 
 
 class Heads:
@@ -62,7 +62,7 @@ class Heads:
 
     @staticmethod
     def _is_head(answer: Response) -> bool:
-        return answer.url.endswith("/head")
+        return answer.url.endswith("/here")
 
     def shown(self, head: int) -> None:
         """Wait until the map shows a decision: one run after the first answer that tells it."""
@@ -221,7 +221,7 @@ def test_a_page_that_nobody_looks_at_asks_nothing_and_one_without_a_server_waits
 ) -> None:
     page = tab()
     asked: list[float] = []
-    page.on("request", lambda one: asked.append(0) if one.url.endswith("/head") else None)
+    page.on("request", lambda one: asked.append(0) if one.url.endswith("/here") else None)
     hide = """hidden => { Object.defineProperty(document, 'visibilityState',
         { value: hidden ? 'hidden' : 'visible', configurable: true });
         document.dispatchEvent(new Event('visibilitychange')); }"""
@@ -236,12 +236,12 @@ def test_a_page_that_nobody_looks_at_asks_nothing_and_one_without_a_server_waits
     page.wait_for_selector(f"{MAP}[data-head='1']", timeout=SECONDS * 1000)
     thrown: list[str] = []
     page.on("pageerror", lambda error: thrown.append(str(error)))
-    page.route("**/head", lambda route: route.abort())
+    page.route("**/here", lambda route: route.abort())
     page.wait_for_timeout(1500)
     asked.clear()
     page.wait_for_timeout(4000)
     assert len(asked) <= 1, "a server that does not answer is asked less often"
-    page.unroute("**/head")
+    page.unroute("**/here")
     other.label(other.select("cluster:1"), "one")
     page.wait_for_selector(f"{MAP}[data-head='2']", timeout=SECONDS * 1000)
     assert thrown == []

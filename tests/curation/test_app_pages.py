@@ -4,10 +4,10 @@ import json
 import shutil
 import sqlite3
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+from drawn_pages import SECONDS, component, drawn, page, press, told, words
 from streamlit.testing.v1 import AppTest
 
 from benchmarks import scenery
@@ -16,63 +16,6 @@ from curation.schema import Selection
 from curation.server import MAIN
 from curation.viewer import answers
 from curation.workspace import Workspace, shared
-
-SECONDS = 60  # the first page imports what all of them use
-
-
-def draw(name: str) -> None:
-    """One page as main.py draws it; AppTest runs this function's source as a script."""
-    from importlib import import_module
-
-    from curation.app import state
-    from curation.app.components import frame
-
-    workspace = state.workspace()
-    assert workspace is not None
-    frame.words()
-    frame.guarded(import_module(f"curation.app.views.{name}").page, workspace)
-
-
-def page(name: str, selection: Selection | None = None) -> AppTest:
-    """Draw one page with `selection` selected."""
-    test = AppTest.from_function(draw, default_timeout=SECONDS, args=(name,))
-    test.session_state["selection"] = selection
-    return drawn(test)
-
-
-def drawn(test: AppTest) -> AppTest:
-    """Run the script; whatever it shows, it is no traceback."""
-    test.run()
-    assert not test.exception, [error.value for error in test.exception]
-    return test
-
-
-def press(test: AppTest, label: str) -> AppTest:
-    """Press the one button whose label begins so."""
-    (button,) = [button for button in test.button if button.label.startswith(label)]
-    assert not button.disabled
-    button.click()
-    return drawn(test)
-
-
-def words(test: AppTest) -> list[str]:
-    return [part.value for part in (*test.markdown, *test.caption)]
-
-
-def told(test: AppTest) -> list[str]:
-    return [toast.value for toast in test.toast]
-
-
-def component(test: AppTest, name: str) -> dict[str, Any]:
-    """What a page hands to one of our components, once."""
-    (found,) = [
-        part.proto
-        for part in test.get("bidi_component")
-        if part.proto.component_name == f"curation_atlas_{name}"
-    ]
-    value = json.loads(found.json)
-    assert isinstance(value, dict)
-    return value
 
 
 @pytest.fixture
@@ -165,7 +108,9 @@ def test_every_page_looks_for_what_others_decide(digits: str) -> None:
     test = drawn(AppTest.from_file(str(MAIN), default_timeout=SECONDS))
     workspace = Workspace(digits)
     wanted = answers.news(workspace)
-    assert component(test, "live") == {"url": f"/api/v1/{digits}/head", "known": wanted}
+    live = component(test, "live")
+    assert live["url"] == f"/api/v1/{digits}/here" and live["known"] == wanted
+    assert live["here"]["page"] == "Map" and live["here"]["session"]
     workspace.label(workspace.select("cluster:0"), "zero")
     drawn(test)
     assert component(test, "live")["known"] == {**wanted, "seq": 1}
@@ -421,7 +366,8 @@ def test_the_labels_page_shows_progress_by_label_and_cluster_and_the_log(
     workspace: Workspace,
 ) -> None:
     test = page("labels")
-    assert [part.value for part in test.subheader] == ["Labels", "Clusters", "Log"]
+    heads = ["Labels", "Clusters", "Change a label", "Log"]
+    assert [part.value for part in test.subheader] == heads
     by_label, by_cluster, log = (frame.value for frame in test.dataframe)
     assert by_label["category"].tolist() == ["zero", "one"]
     assert by_label["items"].tolist() == [5, 3]

@@ -489,14 +489,16 @@ def test_the_joined_module_has_one_export_and_nothing_to_import(source, tmp_path
 def test_every_static_file_is_shipped_and_checked() -> None:
     scripts = {path.name for path in component.STATIC.glob("*.js")}
     hidden = component.TYPED_FILES + component.LIVE_FILES
-    joined = component.MAP_FILES + component.SHEET_FILES + hidden
+    joined = component.MAP_FILES + component.SHEET_FILES + component.CLEAN_FILES + hidden
     assert scripts == set(joined)
     for name in scripts:
         text = (component.STATIC / name).read_text()
         assert text.startswith("// @ts-check\n")
 
 
-@pytest.mark.parametrize("files", [component.MAP_FILES, component.SHEET_FILES])
+@pytest.mark.parametrize(
+    "files", [component.MAP_FILES, component.SHEET_FILES, component.CLEAN_FILES]
+)
 def test_a_module_stands_after_what_it_imports(files: tuple[str, ...]) -> None:
     for at, name in enumerate(files):
         for line in (component.STATIC / name).read_text().splitlines():

@@ -193,7 +193,7 @@ def test_another_site_is_refused_on_every_route(
     ):
         assert client.get(f"/api/v1/digits/{path}", headers=headers).status_code == 403, path
     body = np.arange(3, dtype="<u4").tobytes()
-    for path in (f"sheet/{version}", f"grow/{version}"):
+    for path in (f"sheet/{version}", f"grow/{version}", "here"):
         answer = client.post(f"/api/v1/digits/{path}", content=body, headers=headers)
         assert answer.status_code == 403, path
 
@@ -272,3 +272,36 @@ def test_the_server_warms_up_beside_its_start_and_trouble_ends_that_quietly(
     warm()
     monkeypatch.setenv("CURATE_HOME", str(home / "nothing"))
     warm()
+
+
+# ---- who is here
+
+
+def test_a_sign_of_life_is_answered_with_what_is_newest_and_who_else_is_here(
+    client: TestClient, workspace: Workspace
+) -> None:
+    sign = {"session": "a", "page": "Clean", "place": "cluster 7"}
+    first = client.post("/api/v1/digits/here", json=sign)
+    assert first.headers["cache-control"] == "no-store"
+    assert first.json() == {**answers.news(workspace), "others": [], "trouble": None}
+    second = client.post("/api/v1/digits/here", json={"session": "b", "page": "Map"})
+    seen = {"person": "tester", "page": "Clean", "place": "cluster 7", "you": True}
+    assert second.json()["others"] == [seen]
+    assert "session" not in second.json()["others"][0], "whoever knows it could speak for the tab"
+    assert client.post("/api/v1/digits/here", json={**sign, "gone": "yes"}).json() == {}
+    assert client.post("/api/v1/digits/here", json={"session": "b"}).json()["others"] == []
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"{}", b"\xff", b'{"session": ""}', b"[" * 1500])
+def test_a_sign_of_life_that_cannot_be_read_is_refused(client: TestClient, body: bytes) -> None:
+    assert client.post("/api/v1/digits/here", content=body).status_code == 400
+
+
+def test_a_sign_of_life_is_short_and_comes_by_post_from_our_own_page(client: TestClient) -> None:
+    long = {"session": "a", "page": "x" * 3000}
+    assert client.post("/api/v1/digits/here", json=long).status_code == 413
+    assert client.get("/api/v1/digits/here").status_code == 405
+    away = {"Origin": "http://evil.example"}
+    assert (
+        client.post("/api/v1/digits/here", json={"session": "a"}, headers=away).status_code == 403
+    )

@@ -46,7 +46,7 @@ def test_no_two_files_of_a_module_declare_the_same_name(root):
     from curation.viewer import component
 
     name = r"^(?:export )?(?:async )?(?:function|class|const|let) (\w+)"
-    for files in (component.MAP_FILES, component.SHEET_FILES):
+    for files in (component.MAP_FILES, component.SHEET_FILES, component.CLEAN_FILES):
         texts = [(component.STATIC / file).read_text() for file in files]
         names = Counter(found for text in texts for found in re.findall(name, text, re.MULTILINE))
         assert len(names) > 5

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import numpy as np
 import streamlit as st
 
 from curation.app import state
@@ -11,7 +12,7 @@ from curation.schema import FIELDS, FLAGS, Decision, Selection
 from curation.viewer.component import keep_typed
 from curation.workspace import Workspace
 
-LABEL_KEY, EXCLUDE_KEY, FLAG_KEY = "Ctrl+Enter", "Alt+X", "Alt+F"
+LABEL_KEY, EXCLUDE_KEY, FLAG_KEY, CLEAR_KEY = "Ctrl+Enter", "Alt+X", "Alt+F", "Alt+U"
 EXCLUDED = FLAGS[0]
 LONGEST_REASON = 200  # characters
 UNDO_KEY, REDO_KEY = "Ctrl+Z", "Ctrl+Shift+Z"
@@ -99,12 +100,25 @@ def flag_bar(workspace: Workspace) -> None:
 
 
 def restore_bar(workspace: Workspace) -> None:
-    """Draw what takes the flags of the selection away again, where it has any."""
-    chosen = state.kept()
-    held = {} if chosen is None else flag_counts(workspace, chosen)
-    if not held:
+    """Draw what takes flags and labels of the selection away again, where it has any."""
+    chosen, field = state.kept(), state.value("field") or FIELDS[0]
+    if chosen is None:
+        return
+    held = flag_counts(workspace, chosen)
+    labels = workspace.labels.tally(field, workspace.nos_of(chosen))
+    if not held and not labels:
         return
     row = st.container(key="restore", horizontal=True)
+    if labels:
+        row.button(
+            f"Take label away ({sum(labels.values()):,})",
+            icon=":material/label_off:",
+            key="act-clear",
+            shortcut=CLEAR_KEY,
+            width="stretch",
+            help=literal(", ".join(f"{count:,} {label}" for label, count in labels.items())),
+            on_click=lambda: _clear(workspace, field),
+        )
     for flag, count in held.items():
         row.button(
             f"Restore {count:,} excluded" if flag == EXCLUDED else f"Unflag {count:,} {flag}",
@@ -177,6 +191,17 @@ def _flag(workspace: Workspace, flag: str, *, remove: bool = False) -> None:
     chosen, reason = state.kept(), state.value("flag-reason") or None
     if chosen is not None:
         state.act(lambda: _finish(workspace.flag(chosen, flag, remove=remove, note=reason)))
+
+
+@state.undivided()
+def _clear(workspace: Workspace, field: str) -> None:
+    """Take the label from those of the selection that have one, excluded ones too."""
+    chosen = state.kept()
+    bare = None if chosen is None else workspace.without_label(chosen, field)
+    if chosen is not None and bare is not None:
+        chosen = chosen.part(~np.isin(chosen.item_ids, bare.item_ids, assume_unique=True))
+    if chosen is not None:
+        state.act(lambda: _finish(workspace.clear(chosen, field=field)))
 
 
 @state.undivided()

@@ -8,6 +8,7 @@ from typing import Any
 import streamlit as st
 
 from curation.app import state
+from curation.app.components import together
 from curation.viewer.component import follow_journal
 from curation.workspace import Workspace
 from embeddings import dataset as datasets
@@ -121,9 +122,12 @@ def words() -> None:
         told.button("Reload", icon=":material/refresh:", key="reload", on_click=state.reload)
 
 
-def live(workspace: Workspace, known: Mapping[str, Any]) -> None:
-    """Draw the page again when others decide more than is `known`; say when an atlas is newer."""
-    url = f"/api/v1/{workspace.name}/head"
-    follow_journal("live", url, known=known, on_news=state.others_decided)
+def live(workspace: Workspace, known: Mapping[str, Any], page: str) -> None:
+    """Draw who else is here, and the page again when others decide more than is `known`.
+
+    Says when an atlas is newer.
+    """
+    url, here = f"/api/v1/{workspace.name}/here", together.sign(workspace, page)
+    follow_journal("live", url, known=known, here=here, on_news=state.others_decided)
     if state.newer(workspace):
         st.toast("There is a newer atlas: choose it on the left.", icon=":material/auto_awesome:")

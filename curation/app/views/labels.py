@@ -1,18 +1,16 @@
-"""The Labels page: how far the labelling is, by label and by cluster, and the log."""
+"""The Labels page: how far the labelling is, whole labels changed, and the log."""
 
 import streamlit as st
 
 from curation.app import state
-from curation.app.components import acts
+from curation.app.components import acts, history, names, together
 from curation.overview import ClusterProgress, progress
 from curation.workspace import Workspace
 from embeddings.schema import NOISE
 
-LOG_ROWS = 200
-
 
 def page(workspace: Workspace) -> None:
-    """Show the progress and the log."""
+    """Show the progress, what can be done with whole labels, and the log."""
     atlas = state.atlas(workspace)
     rows = progress(workspace, atlas.version)
     items, labelled = len(atlas), sum(row.labelled for row in rows)
@@ -23,7 +21,11 @@ def page(workspace: Workspace) -> None:
         _by_label(workspace)
     with right:
         _by_cluster(workspace, rows)
-    _log(workspace)
+    if workspace.journal.head:
+        names.form(workspace)
+    st.subheader("Log")
+    history.back_and_forth(workspace)
+    history.log(workspace)
 
 
 def _by_label(workspace: Workspace) -> None:
@@ -48,6 +50,7 @@ def _by_label(workspace: Workspace) -> None:
 
 def _by_cluster(workspace: Workspace, rows: list[ClusterProgress]) -> None:
     st.subheader("Clusters")
+    with_others = together.holders(workspace, state.atlas(workspace).version)
     table = [
         {
             "cluster": "noise" if row.cluster < 0 else str(row.cluster),
@@ -55,6 +58,7 @@ def _by_cluster(workspace: Workspace, rows: list[ClusterProgress]) -> None:
             "labelled": row.labelled / row.items,
             "excluded": row.excluded,
             "labels": list(row.labels),
+            "in hand": ", ".join(with_others.get(row.cluster, ())),
         }
         for row in rows
     ]
@@ -82,28 +86,3 @@ def _by_cluster(workspace: Workspace, rows: list[ClusterProgress]) -> None:
 def _open_cluster(workspace: Workspace, cluster: int) -> None:
     acts.select_cluster(workspace, cluster)
     state.turn_to("map")
-
-
-def _log(workspace: Workspace) -> None:
-    st.subheader("Log")
-    acts.history_buttons(workspace)
-    decisions = workspace.log(LOG_ROWS)
-    if not decisions:
-        st.caption("No decision has been made yet.")
-        return
-    st.dataframe(
-        [
-            {
-                "seq": decision.seq,
-                "when (UTC)": decision.made_at[:19].replace("T", " "),
-                "who": decision.made_by,
-                "act": decision.words,
-                "items": decision.n_items,
-                "note": decision.note or "",
-            }
-            for decision in decisions
-        ],
-        hide_index=True,
-    )
-    if workspace.journal.head > LOG_ROWS:
-        st.caption(f"The newest {LOG_ROWS}; all of them: curate log -d {workspace.name}")

@@ -1,17 +1,21 @@
 // @ts-check
-// Other people's decisions and atlases: asks the server for its newest once a second, and lets the
-// script run again when it is another than the one the page shows.
+// Other people and their decisions and atlases: once a second tells the server where this page is
+// and asks for the newest, draws who else is here, and lets the script run again when something is
+// newer than what the page shows.
 //
 // Not by server-sent events: a browser opens six connections to a host, every tab would hold one
 // for as long as it lives, and the seventh tab would load nothing at all.
 
+import { drawPeople } from './avatars.js';
 import { scriptRuns } from './script.js';
 
 /**
  * What is newest: the journal and its newest decision, the newest atlas, the state of the tables.
  * @typedef {{journal: string, seq: number, version: string | null, tables: string}} Head
+ * @typedef {Head & {others: import('./avatars.js').Other[], trouble: string | null}} Answer
+ * @typedef {{session: string, page: string, place: string}} Sign where this page is
  */
-/** @typedef {{url: string, known: Head}} Known where to ask, and what the script knew when it ran */
+/** @typedef {{url: string, known: Head, here: Sign}} Known where to ask, what the script knew when it ran */
 /**
  * @typedef {{parentElement: HTMLElement | ShadowRoot, data: Known,
  *   setTriggerValue: (name: string, value: unknown) => void}} LiveArguments
@@ -27,7 +31,7 @@ const lives = new WeakMap();
 
 /** Streamlit calls this on mount and whenever the script ran, what it returns at unmount only. */
 export default function follow(/** @type {LiveArguments} */ { parentElement, data, setTriggerValue }) {
-  const live = lives.get(parentElement) ?? new Live();
+  const live = lives.get(parentElement) ?? new Live(parentElement);
   lives.set(parentElement, live);
   live.update(data, (head) => setTriggerValue('news', head));
   return () => {
@@ -38,7 +42,8 @@ export default function follow(/** @type {LiveArguments} */ { parentElement, dat
 
 /** Asks as long as the page is looked at. */
 class Live {
-  constructor() {
+  constructor(/** @type {HTMLElement | ShadowRoot} */ root) {
+    this.root = root;
     /** @type {Known | undefined} */
     this.known = undefined;
     this.told = ''; // the news that the script was woken for
@@ -48,6 +53,8 @@ class Live {
     this.away = new AbortController();
     const on = { capture: true, signal: this.away.signal };
     document.addEventListener('visibilitychange', () => this.next(0), on);
+    // what this page had claimed is free at once, and not only when the lease ends
+    globalThis.addEventListener('pagehide', () => this.leave(), on);
     document.addEventListener('pointerdown', () => { this.pressed = true; }, on);
     for (const end of ['pointerup', 'pointercancel', 'dragend']) {
       document.addEventListener(end, () => { this.pressed = false; }, on);
@@ -59,8 +66,15 @@ class Live {
   update(known, tell) {
     // Told again only to a script that has learned something since: one that cannot would run for ever.
     if (textOf(known.known) !== textOf(this.known?.known)) this.told = '';
+    const moved = placeOf(known) !== placeOf(this.known);
     this.known = known;
     this.tell = tell;
+    if (moved) this.next(0);
+  }
+
+  leave() {
+    const { url, here } = this.known ?? {};
+    if (url) navigator.sendBeacon(url, JSON.stringify({ ...here, gone: 'yes' }));
   }
 
   destroy() {
@@ -77,6 +91,8 @@ class Live {
 
   async look() {
     const head = await this.ask();
+    if (this.away.signal.aborted) return;
+    if (head) drawPeople(this.root, head.others, head.trouble);
     if (head && this.isNews(head)) {
       await new Promise((resolve) => setTimeout(resolve, SETTLE));
       // News would end what the script is doing, perhaps for the curator: they are asked for again.
@@ -88,11 +104,12 @@ class Live {
     this.next(head ? EVERY : DOWN);
   }
 
-  /** @returns {Promise<Head | null>} null when the server does not answer */
+  /** @returns {Promise<Answer | null>} null when the server does not answer */
   async ask() {
     try {
       const signal = AbortSignal.timeout(PATIENCE);
-      const answer = await fetch(this.known?.url ?? '', { signal, cache: 'no-store', credentials: 'same-origin' });
+      const body = JSON.stringify(this.known?.here);
+      const answer = await fetch(this.known?.url ?? '', { method: 'POST', body, signal, credentials: 'same-origin' });
       return answer.ok ? await answer.json() : null;
     } catch {
       return null; // no network, no server, no patience: asked again later
@@ -110,4 +127,9 @@ class Live {
 /** @param {Head | undefined} head */
 function textOf(head) {
   return head ? [head.journal, head.seq, head.version, head.tables].join(' ') : '';
+}
+
+/** @param {Known | undefined} known */
+function placeOf(known) {
+  return known ? [known.url, known.here.session, known.here.page, known.here.place].join('\n') : '';
 }

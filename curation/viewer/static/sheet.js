@@ -21,7 +21,7 @@ const SHEETS = new Map();
  * @param {(Node | string)[]} children
  * @returns {HTMLElement}
  */
-function made(tag, attributes, ...children) {
+export function made(tag, attributes, ...children) {
   const node = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
   node.append(...children);

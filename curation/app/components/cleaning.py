@@ -1,0 +1,279 @@
+"""The desk of one curator on the Clean page: the sheet that is shown, those that wait, the acts."""
+
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from curation.app.components import cleaning_wire as wire
+from curation.app.components.cleaning_wire import Told
+from curation.assistant import Assistant, assistant
+from curation.learning.batches import MODES, Batch
+from curation.overview import label_names
+from curation.schema import FIELDS
+from curation.workspace import Workspace
+from embeddings.errors import CurationError
+from embeddings.schema import Int32
+
+Result = tuple[str, str]  # the kind of an answer, and its words
+WHOLE = 3  # sheets that the browser has in full: the one it shows, and two that follow at once
+CARDS = 9
+HANDED = 120  # sheets that acts may come back about
+ANSWERS = 50
+SLOTS = 9  # labels on number keys
+OFFERED = 2_000  # labels to complete from
+PACE = 300.0  # seconds over which labels per minute are counted
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the browser is told of one act.
+
+    `kind` is ``"done"``, ``"note"`` (nothing was decided), ``"refused"`` or ``"ask"`` (nothing was
+    done, the sheet comes back) or ``"stale"`` (the sheet is not known here). `choices` are what can
+    be answered: words, and what of the act they change; None drops it.
+    """
+
+    seq: int
+    kind: str
+    text: str
+    choices: tuple[tuple[str, dict[str, Any] | None], ...] = ()
+
+
+class Stale(CurationError):
+    """An act on a sheet that this desk does not know."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """What one act decided, and the sheet as it was: to be taken back as one."""
+
+    seqs: tuple[int, ...]
+    batch: Batch | None
+    labelled: int = 0
+
+
+class Desk:
+    """What one tab of the browser holds on the Clean page: `shown` says what stands.
+
+    The browser shows the next sheet before it is answered: what it shows stays, whatever the queue
+    makes of it meanwhile, and each act names the sheet it was done on by key and by a hash of its
+    items.
+    """
+
+    def __init__(self, workspace: Workspace, version: str) -> None:
+        self.workspace = workspace
+        self.version = version
+        self.token = uuid.uuid4().hex  # acts are counted anew at another desk
+        self.field = FIELDS[0]
+        self.mode = "gain"
+        self.heard = 0
+        self.answers: list[Answer] = []
+        self.slots: list[str] = []
+        self.taken: Int32 = np.zeros(0, np.int32)  # rows on the sheets of others
+        self.sheets: list[Batch] = []  # what the browser was given in full
+        self.leave_for = ""  # another page to open after an act
+        self.current: Batch | None = None
+        self.front: list[Batch] = []  # parts, twins, what was asked for: before the queue
+        self._handed: dict[tuple[str, str], Batch] = {}
+        self.before: list[Batch] = []
+        self.passed: Int32 = np.zeros(0, np.int32)  # rows of sheets that were skipped
+        self.done: list[Done] = []  # newest last
+        self.undone: list[Done] = []
+        self._labelled: list[tuple[float, int]] = []
+        self._queued: tuple[tuple[int, str, str], list[Batch]] | None = None
+        self._used: list[str] = []
+
+    @property
+    def helper(self) -> Assistant:
+        """The assistant of the field that is worked on."""
+        return assistant(self.workspace, self.version, self.field)
+
+    # ---- what the page shows
+
+    def shown(self) -> dict[str, Any]:
+        """Return what the browser needs: sheets, queue, progress, labels, answers."""
+        helper = self.helper
+        line = self.line_up()
+        self.sheets = line[:WHOLE]
+        known = {name: label_names(self.workspace, name)[:OFFERED] for name in FIELDS}
+        back = self.workspace.journal.undoable(self.workspace.made_by)
+        again = self.workspace.journal.redoable(self.workspace.made_by)
+        return {
+            "atlas": self.version,
+            "field": self.field,
+            "mode": self.mode,
+            "modes": list(MODES),
+            "sheets": [self._hand_out(batch) for batch in self.sheets],
+            "waiting": [wire.card(helper, batch) for batch in line[WHOLE : WHOLE + CARDS]],
+            "progress": self._progress(),
+            "known": known,
+            "slots": self._slots(known[self.field]),
+            "heard": self.heard,
+            "answers": [vars(answer) for answer in self.answers],
+            "undo": None if back is None else back.words,
+            "redo": None if again is None else again.words,
+        }
+
+    def _hand_out(self, batch: Batch) -> dict[str, Any]:
+        told = wire.whole(self.helper, batch)
+        self._handed.pop((batch.key, told["version"]), None)
+        self._handed[(batch.key, told["version"])] = batch
+        for old in list(self._handed)[:-HANDED]:
+            del self._handed[old]
+        return told
+
+    def line_up(self) -> list[Batch]:
+        """Return the sheets in their order, no item on two of them."""
+        waits = wire.still_open(self.helper)
+        free = np.ones(len(waits), np.bool_)
+        line: list[Batch] = []
+        hand = [*self.in_hand(), *self.front]
+        for at, batch in enumerate(hand + self._queue()):
+            if at == len(hand):
+                free[self.taken] = False
+            rest = self._rest(batch, waits, free)
+            if rest is None or (line and at >= len(hand) and 2 * len(rest) < len(batch)):
+                continue  # mostly on sheets before it: it is made anew when those are done
+            free[rest.rows] = False
+            line.append(rest)
+        if not line and len(self.passed):
+            self.passed = self.passed[:0]  # all that is left was skipped: it comes round again
+            return self.line_up()
+        mine = {batch.key for batch in self.front}
+        self.current = line[0] if line else None
+        self.front = [batch for batch in line[1:] if batch.key in mine]
+        return line
+
+    def _queue(self) -> list[Batch]:
+        """Return the assistant's sheets, less those that were skipped."""
+        state = (self.helper.refresh(), self.mode, self.field)
+        if self._queued is None or self._queued[0] != state:
+            self._queued = (state, self.helper.queue(self.mode, limit=WHOLE + CARDS))
+        passed = np.zeros(len(self.helper.atlas), np.bool_)
+        passed[self.passed] = True
+        return [batch for batch in self._queued[1] if 2 * passed[batch.rows].sum() < len(batch)]
+
+    def _rest(self, batch: Batch, waits: wire.Mask, free: wire.Mask) -> Batch | None:
+        """Return what of a sheet is still open and on no other; its key stays."""
+        keep = free[batch.rows]
+        keep &= self._disputed(batch) if _is_review(batch) else waits[batch.rows]
+        keep[np.flatnonzero(keep)[wire.LONGEST :]] = False
+        if keep.all():
+            return batch
+        if not keep.any():
+            return None
+        cut = int(np.count_nonzero(keep[: batch.cut]))
+        return replace(batch, rows=batch.rows[keep], cut=cut)
+
+    def _disputed(self, batch: Batch) -> wire.Mask:
+        """Which items of a sheet of doubtful labels (m,) still carry another than is proposed."""
+        codes, names = wire.codes_of(self.helper)[batch.rows], self.helper_names()
+        held = names.index(batch.proposed) if batch.proposed in names else -1
+        found: wire.Mask = (codes >= 0) & (codes != held)
+        return found
+
+    def helper_names(self) -> list[str]:
+        """Return the labels in use, by code."""
+        return self.workspace.labels.codes(self.field)[1]
+
+    def _progress(self) -> dict[str, Any]:
+        counts = self.helper.progress()
+        now = time.monotonic()
+        self._labelled = [(at, n) for at, n in self._labelled if now - at < PACE]
+        pace = None
+        if len(self._labelled) > 1:
+            minutes = max(now - self._labelled[0][0], 20.0) / 60
+            pace = sum(n for _, n in self._labelled[1:]) / minutes
+        left = counts.open / pace if pace else None
+        return {
+            "items": counts.items,
+            "labelled": counts.labelled,
+            "excluded": counts.excluded,
+            "open": counts.open,
+            "pace": pace,
+            "left": left,
+        }
+
+    def _slots(self, known: Sequence[str]) -> list[str]:
+        """Return the labels on keys 1 to 9; each keeps its key while it is in use."""
+        if not self.slots:
+            used = self.workspace.labels.counts(self.field)
+            self.slots = [name for name in known if used.get(name)][:SLOTS]
+            self._used = list(self.slots)
+        return self.slots
+
+    def use(self, name: str) -> None:
+        """Give a label a number key: a free one, or that of the label not used for longest."""
+        self._slots(label_names(self.workspace, self.field))
+        if name in self._used:
+            self._used.remove(name)
+        self._used.append(name)
+        if name in self.slots:
+            return
+        if len(self.slots) < SLOTS:
+            self.slots.append(name)
+            return
+        oldest = next(one for one in self._used if one in self.slots)
+        self.slots[self.slots.index(oldest)] = name
+
+    # ---- what the acts use
+
+    def sheet_of(self, told: Told) -> Batch:
+        """Return the sheet that an act was done on, as it was handed out."""
+        batch = self._handed.get((told.key, told.version))
+        if batch is None:
+            raise Stale(
+                "this sheet is another by now: what is still open of it is shown, with all you "
+                "typed and tapped; look, and do it again"
+            )
+        if max((told.cut - 1, *told.out, *told.picked, *told.chosen), default=0) >= len(batch):
+            raise CurationError(wire.NOWHERE)
+        return batch
+
+    def turn(self, told: Told, batch: Batch | None) -> None:
+        """Show the sheet that the browser turned to; `batch` is the one it left."""
+        if batch is not None:
+            self.before = [*self.before[-HANDED:], batch]
+            self.front = [one for one in self.front if one.key != batch.key]
+        self.current = self._handed.get(told.next)
+
+    def work_on(self, field: str) -> None:
+        """Label the other field from now on; sheets and number keys are those of the field."""
+        self.field = field
+        self.current, self.front, self.before = None, [], []
+        self.slots, self._used, self.passed = [], [], self.passed[:0]
+
+    def put(self, batches: Sequence[Batch], *, then: Sequence[Batch] = ()) -> None:
+        """Show these sheets first, one after the other, and `then` what was in hand."""
+        self.current = None
+        keys = {batch.key for batch in batches}
+        self.front = [*batches, *(one for one in (*then, *self.front) if one.key not in keys)]
+
+    def in_hand(self) -> list[Batch]:
+        """Return the sheet that is shown, if any, as it is now."""
+        return [] if self.current is None else [self.current]
+
+    def keep(self, seqs: Sequence[int], batch: Batch | None, labelled: int = 0) -> None:
+        """Remember one act, to be taken back as one."""
+        self.done = [*self.done[-HANDED:], Done(tuple(seqs), batch, labelled)]
+        self.undone = []
+        self.count(labelled)
+
+    def count(self, labelled: int) -> None:
+        """Count labels for the pace; those that were taken back count less than none."""
+        if labelled:
+            self._labelled.append((time.monotonic(), labelled))
+
+    def since(self, head: int) -> list[int]:
+        """Return the acts of this curator after a decision."""
+        found = self.workspace.journal.since(head, made_by=self.workspace.made_by)
+        return [decision.seq for decision in found if decision.is_act]
+
+
+def _is_review(batch: Batch) -> bool:
+    """Whether a sheet shows items that carry a label already."""
+    return batch.key.startswith("review-")

@@ -1,0 +1,122 @@
+// @ts-check
+// What the curator did on each sheet and nobody was told yet: it outlives the sheet and the page.
+
+/** @typedef {{key: string, version: string, ids: string[], cut: number, proposed: string | null}} Known */
+/**
+ * `cut` null: where the machine put it. `marks`: items that were tapped, and whether they are kept.
+ * `labels`: what was typed, by field. `looked`: items that were in view long enough to be seen.
+ * @typedef {{cut: number | null, marks: Map<string, boolean>, labels: Record<string, string>,
+ *   looked: Set<string>, asked: boolean}} Draft
+ */
+/** @typedef {{seq: number, op: string, value: string, key: string, ids: string[], cut: number}} Unheard an act that no answer came to */
+
+const HELD = 40; // sheets
+const SETTLE = 250; // ms between two writings
+const MISSED = 0.2; // of strays that were in view, so many are overlooked
+
+/** @returns {Draft} */
+export function freshDraft() {
+  return { cut: null, marks: new Map(), labels: {}, looked: new Set(), asked: false };
+}
+
+/**
+ * Which positions of a sheet are kept: those before the cut, turned over where somebody tapped.
+ * @param {Known} sheet
+ * @param {Draft} draft
+ */
+export function keptOf(sheet, draft) {
+  const cut = draft.cut ?? sheet.cut;
+  return sheet.ids.map((id, at) => draft.marks.get(id) ?? at < cut);
+}
+
+/**
+ * How many strays are to be expected among what is kept, and between what bounds the share of the
+ * others lies. The forecast is for the sheet as it came; each item's doubt shares it out, and what
+ * was looked at and left standing is a stray less often.
+ * @param {Known & {purity: {estimate: number, low: number, high: number} | null, doubt: number[]}} sheet
+ * @param {Draft} draft
+ * @returns {{strays: number, estimate: number, low: number, high: number} | null}
+ */
+export function forecastOf(sheet, draft) {
+  const { purity, doubt, ids } = sheet;
+  const whole = doubt.slice(0, sheet.cut).reduce((sum, one) => sum + one, 0);
+  const kept = keptOf(sheet, draft);
+  const count = kept.filter(Boolean).length;
+  if (!purity || !whole || !count) return null;
+  const straysAt = (/** @type {number} */ share) => {
+    const scale = ((1 - share) * sheet.cut) / whole;
+    let sum = 0;
+    for (let at = 0; at < ids.length; at++) {
+      if (!kept[at] || draft.marks.get(ids[at])) continue; // taken in by hand
+      sum += Math.min(1, doubt[at] * scale) * (draft.looked.has(ids[at]) ? MISSED : 1);
+    }
+    return sum;
+  };
+  const strays = straysAt(purity.estimate);
+  const shareAt = (/** @type {number} */ share) => 1 - straysAt(share) / count;
+  return { strays, estimate: 1 - strays / count, low: shareAt(purity.low), high: shareAt(purity.high) };
+}
+
+/** The drafts of one page, kept in the tab's storage as well. */
+export class Drafts {
+  /** @param {string} key */
+  constructor(key) {
+    this.name = `curation-clean ${key}`;
+    /** @type {Map<string, Draft>} */
+    this.drafts = new Map();
+    /** @type {Unheard[]} */
+    this.unheard = [];
+    /** @type {number | undefined} */
+    this.timer = undefined;
+    this.read();
+  }
+
+  /** @param {string} key */
+  of(key) {
+    const draft = this.drafts.get(key) ?? freshDraft();
+    this.drafts.delete(key);
+    this.drafts.set(key, draft); // the last is the one asked for last
+    return draft;
+  }
+
+  /** The tab's storage, or null: a sandboxed frame may not even look at it. */
+  get box() {
+    try {
+      return globalThis.sessionStorage ?? null;
+    } catch (error) {
+      if (error instanceof DOMException) return null;
+      throw error;
+    }
+  }
+
+  read() {
+    const text = this.box?.getItem(this.name);
+    if (!text) return;
+    try {
+      const { drafts, unheard } = JSON.parse(text);
+      for (const [key, { cut, marks, labels, looked, asked }] of drafts) {
+        this.drafts.set(key, { cut, marks: new Map(marks), labels, looked: new Set(looked), asked });
+      }
+      this.unheard = unheard;
+    } catch (error) {
+      if (!(error instanceof SyntaxError || error instanceof TypeError)) throw error;
+      this.box?.removeItem(this.name); // not ours, or of another version
+    }
+  }
+
+  soon() {
+    this.timer ??= setTimeout(() => this.write(), SETTLE);
+  }
+
+  write() {
+    clearTimeout(this.timer);
+    this.timer = undefined;
+    const drafts = [...this.drafts].slice(-HELD).map(([key, { marks, looked, ...more }]) =>
+      [key, { ...more, marks: [...marks], looked: [...looked] }]);
+    try {
+      this.box?.setItem(this.name, JSON.stringify({ drafts, unheard: this.unheard }));
+    } catch (error) {
+      if (!(error instanceof DOMException)) throw error; // no room: it is still in this page
+    }
+  }
+}

@@ -1,0 +1,406 @@
+"""The Clean page in a real browser: a sheet after the other, by keyboard alone and by touch."""
+
+import json
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from app_site import PATIENCE, App, wait_for
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+
+from curation.workspace import Workspace
+
+pytestmark = pytest.mark.browser
+CLEAN = ".cleaning"
+
+
+@pytest.fixture(scope="module")
+def server(built_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
+    """One server for all of these tests: each has a dataset of its own there."""
+    home = tmp_path_factory.mktemp("clean") / "home"
+    shutil.copytree(built_home, home)
+    running = App(CURATE_HOME=str(home), CURATE_USER="tester")
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def name(server: App, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A fresh dataset of digits on the server, known to this process too."""
+    home = Path(server.env["CURATE_HOME"])
+    monkeypatch.setenv("CURATE_HOME", str(home))
+    made = f"d{len(list(home.iterdir()))}"
+    shutil.copytree(home / "digits", home / made)
+    card = json.loads((home / made / "dataset.json").read_text())
+    card |= {"name": made, "dataset_id": uuid.uuid4().hex}
+    (home / made / "dataset.json").write_text(json.dumps(card))
+    return made
+
+
+@pytest.fixture
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    found = browser.new_context(
+        viewport={"width": 1400, "height": 900}, reduced_motion="reduce", has_touch=True
+    )
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def desk(context: BrowserContext, server: App, name: str) -> Iterator[Page]:
+    thrown: list[str] = []
+    page = opened(context, server, name, thrown)
+    yield page
+    assert not thrown
+
+
+def opened(
+    context: BrowserContext, server: App, name: str, thrown: list[str] | None = None
+) -> Page:
+    page = context.new_page()
+    page.set_default_timeout(PATIENCE)
+    expect.set_options(timeout=PATIENCE)
+    if thrown is not None:
+        page.on("pageerror", lambda error: thrown.append(str(error)))
+    page.goto(f"{server.url}/clean?dataset={name}")
+    page.wait_for_selector(f"{CLEAN}[data-ready='true']:not([data-sheet=''])")
+    ready(page)
+    return page
+
+
+def ready(page: Page) -> None:
+    """The sheet stands there for a while: Return would be meant for it."""
+    page.wait_for_function(
+        "sheet => performance.now() - sheet > 400",
+        arg=page.evaluate("performance.now()"),
+    )
+
+
+def told(page: Page) -> dict[str, str]:
+    found: dict[str, str] = page.locator(CLEAN).evaluate("root => ({...root.dataset})")
+    return found
+
+
+def ids(page: Page) -> list[str]:
+    """The items of the sheet, in its order."""
+    sources = page.locator(f"{CLEAN} .contact-sheet .tile img").evaluate_all(
+        "all => all.map((one) => one.getAttribute('src').split('/').at(-1))"
+    )
+    return [str(one) for one in sources]
+
+
+def heard(page: Page, acts: int) -> None:
+    """Wait until the server has answered so many acts."""
+    page.wait_for_selector(f"{CLEAN}[data-seq='{acts}'][data-pending='0']")
+
+
+def press(page: Page, *keys: str) -> None:
+    for key in keys:
+        page.keyboard.press(key)
+
+
+def journal(name: str) -> list[tuple[str, str | None, set[str]]]:
+    """Every decision as it stands in the journal, oldest first: in words, why, about what."""
+    workspace = Workspace(name)
+    return [
+        (one.words, one.note, set(workspace.journal.item_ids(one.items).tolist()))
+        for one in workspace.log()[::-1]
+    ]
+
+
+def test_the_whole_loop_is_done_by_keyboard_alone(desk: Page, name: str) -> None:
+    sheet = ids(desk)
+    assert len(sheet) > 20 and int(told(desk)["cut"]) == len(sheet)
+    press(desk, "ArrowRight", "Space", "ArrowRight", "ArrowRight", "Space", "[", "[", "[")
+    assert (told(desk)["cut"], told(desk)["kept"]) == (str(len(sheet) - 3), str(len(sheet) - 5))
+    press(desk, "l")
+    desk.keyboard.type("my zero")
+    press(desk, "Enter")
+    heard(desk, 1)
+    kept = {one for at, one in enumerate(sheet[:-3]) if at not in (1, 3)}
+    refused = {sheet[1], sheet[3], *sheet[-3:]}
+    assert journal(name) in (
+        [("category: not my zero", None, refused), ("category: my zero", None, kept)],
+        [("category: not my zero", None, {sheet[1], sheet[3]}), ("category: my zero", None, kept)],
+    ), "what is behind the cut is refused where it was in view long enough"
+    wait_for(desk, f"{len(kept)} labelled my zero.")
+
+    press(desk, "Control+z")
+    heard(desk, 2)
+    assert ids(desk) == sheet, "the sheet is back"
+    assert (told(desk)["cut"], told(desk)["label"]) == (str(len(sheet) - 3), "my zero")
+    assert desk.locator(f"{CLEAN} .crossed").count() == 2
+    assert not Workspace(name).labels.items_with("category", "my zero")
+    press(desk, "Control+Shift+z")
+    heard(desk, 3)
+
+    before = len(journal(name))
+    ready(desk)
+    second = ids(desk)
+    press(desk, "1")
+    assert told(desk)["label"] == "my zero"
+    press(desk, "Delete")
+    heard(desk, 4)
+    assert journal(name)[before:] == [("category: not my zero", None, set(second))]
+    third = ids(desk)
+    assert not set(third) & set(second)
+    press(desk, "u")
+    heard(desk, 5)
+    fourth = ids(desk)
+    press(desk, "Space", "x")
+    desk.keyboard.type("too dark")
+    press(desk, "Enter")
+    heard(desk, 6)
+    assert journal(name)[before + 1 :] == [
+        ("flag unclear", None, set(third)),
+        ("flag excluded", "too dark", {fourth[0]}),
+    ]
+    assert ids(desk) == fourth[1:], "excluded, it leaves the sheet"
+    press(desk, "n")
+    heard(desk, 7)
+    assert not set(ids(desk)) & set(fourth)
+    press(desk, "p")
+    heard(desk, 8)
+    assert ids(desk) == fourth[1:]
+
+
+def test_sheets_are_split_merged_and_made_of_what_is_alike_by_keys(desk: Page) -> None:
+    sheet = ids(desk)
+    press(desk, "s")
+    heard(desk, 1)
+    part = ids(desk)
+    assert set(part) < set(sheet)
+    press(desk, "m")
+    heard(desk, 2)
+    assert set(part) < set(ids(desk)) <= set(sheet)
+    whole = told(desk)["sheet"]
+    press(desk, "t")
+    heard(desk, 3)
+    assert told(desk)["sheet"] == whole
+    expect(desk.locator(f"{CLEAN} .card").first).to_contain_text("alike")
+    focused = ids(desk)[2]
+    press(desk, "ArrowRight", "ArrowRight", "g")
+    heard(desk, 4)
+    assert ids(desk)[0] == focused
+    assert desk.locator(f"{CLEAN} .card").first.get_attribute("data-key") == whole
+
+
+def test_the_next_sheet_is_there_before_the_server_has_answered(desk: Page) -> None:
+    sheet = ids(desk)
+    second = desk.locator(f"{CLEAN} .card").first.get_attribute("data-key")
+    press(desk, "l")
+    desk.keyboard.type("early")
+    key = desk.evaluate(
+        """() => { const field = document.activeElement.shadowRoot?.activeElement ??
+        document.activeElement;
+        field.dispatchEvent(new KeyboardEvent('keydown', {key: 'Enter', bubbles: true}));
+        return [...document.querySelectorAll('*')].map((one) => one.shadowRoot)
+          .find((one) => one?.querySelector('.cleaning')).querySelector('.cleaning')
+          .dataset.sheet; }"""
+    )
+    assert key == second, "in the same task of the browser"
+    assert not set(ids(desk)) & set(sheet)
+    heard(desk, 1)
+    assert told(desk)["sheet"] == second, "what is shown stays"
+
+
+def test_a_refused_label_brings_the_sheet_back_and_nothing_is_lost(desk: Page, name: str) -> None:
+    sheet = ids(desk)
+    press(desk, "ArrowRight", "Space", "[", "l")
+    desk.keyboard.type("<b>bold</b>")
+    press(desk, "Enter")
+    heard(desk, 1)
+    expect(desk.locator(f"{CLEAN} .trouble")).to_contain_text("may not contain '<'")
+    assert ids(desk) == sheet
+    assert told(desk)["label"] == "<b>bold</b>" and told(desk)["kept"] == str(len(sheet) - 2)
+    assert journal(name) == []
+    press(desk, "l")
+    desk.keyboard.type("plain")
+    ready(desk)
+    press(desk, "Enter")
+    heard(desk, 2)
+    assert len(Workspace(name).labels.items_with("category", "plain")) == len(sheet) - 2
+
+
+def test_the_cut_is_dragged_and_what_is_behind_it_is_taken_in_by_a_tap(
+    desk: Page, name: str
+) -> None:
+    sheet = ids(desk)
+    bar, tile = desk.locator(f"{CLEAN} .cut"), desk.locator(f"{CLEAN} .tile")
+    place = bar.bounding_box()
+    assert place and place["height"] >= 32
+    desk.mouse.move(place["x"] + 60, place["y"] + 15)
+    desk.mouse.down()
+    goal = tile.nth(12).bounding_box()
+    assert goal
+    desk.mouse.move(goal["x"] + 2, goal["y"] + goal["height"] / 2, steps=6)
+    desk.mouse.up()
+    assert told(desk)["cut"] == "12"
+    assert bar.get_attribute("aria-valuetext") == f"12 of {len(sheet)} before the cut"
+    top, first = bar.bounding_box(), tile.nth(12).bounding_box()
+    assert top and first and top["y"] + top["height"] <= first["y"] + 1
+    tile.nth(14).tap()
+    tile.nth(3).tap()
+    assert tile.nth(14).get_attribute("aria-label") == f"Item 15 of {len(sheet)}, taken in"
+    assert tile.nth(3).get_attribute("aria-label") == f"Item 4 of {len(sheet)}, crossed out"
+    press(desk, "l")
+    desk.keyboard.type("half")
+    press(desk, "Enter")
+    heard(desk, 1)
+    wanted = {one for at, one in enumerate(sheet) if at in {*range(12), 14} - {3}}
+    assert journal(name)[-1] == ("category: half", None, wanted)
+
+
+def test_a_forecast_below_the_limit_is_asked_about_once(desk: Page, name: str) -> None:
+    """Digits of several clusters on one sheet: the forecast cannot be good."""
+    desk.get_by_label("Order of the queue").select_option("random")
+    heard(desk, 1)
+    expect(desk.locator(f"{CLEAN} .forecast")).to_have_class("forecast low")
+    ready(desk)
+    press(desk, "l")
+    desk.keyboard.type("mixed")
+    press(desk, "Enter")
+    question = desk.get_by_role("alertdialog")
+    expect(question).to_contain_text("strays left among 60")
+    assert journal(name) == []
+    press(desk, "Escape")
+    expect(question).to_be_hidden()
+    press(desk, "Enter")
+    heard(desk, 2)
+    assert journal(name)[-1][0] == "category: mixed"
+
+
+def test_another_curator_was_first_and_is_asked_about(desk: Page, name: str) -> None:
+    sheet = ids(desk)
+    press(desk, "Space", "l")
+    desk.keyboard.type("mine")
+    other = Workspace(name, made_by="other")
+    desk.route("**/head*", lambda route: route.abort())  # the news has not come yet
+    desk.route("**/here*", lambda route: route.abort())
+    other.label(other.select(f"id:{','.join(sheet)}"), "theirs")
+    press(desk, "Enter")
+    heard(desk, 1)
+    question = desk.get_by_role("alertdialog")
+    expect(question).to_contain_text(f"{len(sheet) - 1} theirs")
+    assert ids(desk) == sheet and told(desk)["label"] == "mine"
+    ready(desk)
+    press(desk, "2")
+    heard(desk, 2)
+    assert len(Workspace(name).labels.items_with("category", "mine")) == len(sheet) - 1
+
+
+def test_a_restart_of_the_server_loses_nothing_that_was_typed(
+    desk: Page, server: App, name: str
+) -> None:
+    sheet = ids(desk)
+    press(desk, "ArrowRight", "Space", "[", "[", "l")
+    desk.keyboard.type("typed before")
+    server.stop()
+    server.start()
+    desk.reload()
+    desk.wait_for_selector(f"{CLEAN}[data-ready='true'][data-sheet='{told(desk)['sheet']}']")
+    assert ids(desk) == sheet
+    assert (told(desk)["label"], told(desk)["cut"]) == ("typed before", str(len(sheet) - 2))
+    assert desk.locator(f"{CLEAN} .crossed").count() == 1
+    ready(desk)
+    press(desk, "Enter")
+    heard(desk, 1)
+    assert len(Workspace(name).labels.items_with("category", "typed before")) == len(sheet) - 3
+
+
+def test_two_tabs_never_label_one_item_twice(
+    desk: Page, context: BrowserContext, server: App, name: str
+) -> None:
+    other = opened(context, server, name)
+    desk.bring_to_front()
+    count = told(desk)["kept"]
+    press(desk, "l")
+    desk.keyboard.type("alpha")
+    press(desk, "Enter")
+    heard(desk, 1)
+    other.bring_to_front()
+    other.wait_for_selector(f"{CLEAN}[data-labelled='{count}']")
+    ready(other)
+    press(other, "l")
+    other.keyboard.type("zebra")
+    press(other, "Enter")
+    heard(other, 1)
+    done = journal(name)
+    assert [words for words, *_ in done] == [
+        "category: alpha",
+        "category: zebra",
+    ]
+    assert not done[0][2] & done[1][2]
+
+
+def test_every_control_has_a_name_and_is_large_enough(desk: Page) -> None:
+    controls = desk.locator(f"{CLEAN} :is(button, input, select, [role=slider]):visible")
+    for control in controls.all():
+        assert control.evaluate(
+            "node => node.getAttribute('aria-label') || node.textContent.trim()"
+        ), control.evaluate("node => node.outerHTML")
+        box = control.bounding_box()
+        assert box and box["height"] >= 32 and box["width"] >= 32, control.evaluate(
+            "node => node.outerHTML"
+        )
+
+
+def test_keys_are_listed_and_text_fields_keep_their_own(desk: Page, name: str) -> None:
+    press(desk, "?")
+    sheet = desk.get_by_role("dialog", name="Keys of the Clean page")
+    expect(sheet).to_contain_text("Move the cut up")
+    press(desk, "Escape")
+    expect(sheet).to_be_hidden()
+    press(desk, "l")
+    desk.keyboard.type("nxsz12u")
+    press(desk, "Control+z", "Escape")
+    assert "pending" in told(desk) and told(desk)["seq"] == "0", "no letter was an act"
+    press(desk, "z")
+    expect(desk.get_by_role("img", name="larger")).to_be_visible()
+    press(desk, "Escape", "+")
+    assert journal(name) == []
+
+
+def test_where_nothing_is_open_it_says_so_and_offers_what_is_left_to_do(
+    desk: Page, name: str
+) -> None:
+    workspace = Workspace(name)
+    workspace.label(workspace.select("all"), "all of them")
+    wait_for(desk, "Nothing is open: 1,797 items labelled, 0 excluded.")
+    desk.get_by_role("button", name="Export").last.click()
+    wait_for(desk, "Folder to write")
+
+
+def test_it_fits_a_telephone(name: str, server: App, browser: Browser) -> None:
+    small = browser.new_context(viewport={"width": 400, "height": 800}, has_touch=True)
+    page = opened(small, server, name)
+    assert page.evaluate("document.scrollingElement.scrollWidth") <= 400
+    wide: Any = page.locator(CLEAN).bounding_box()
+    assert wide["x"] >= 0 and wide["x"] + wide["width"] <= 400
+    page.locator(f"{CLEAN} .tile").first.tap()
+    expect(page.locator(f"{CLEAN} .crossed")).to_have_count(1)
+    small.close()
+
+
+def test_an_act_that_was_not_heard_is_told_again(desk: Page, name: str) -> None:
+    """The page goes while the server cannot answer; what is open of the sheet is asked for."""
+    sheet = told(desk)["sheet"]
+    press(desk, "Space")
+    desk.wait_for_function("() => Object.keys(sessionStorage).some((k) => k.includes('clean '))")
+    (box,) = [
+        one for one in desk.evaluate("Object.keys(sessionStorage)") if "curation-clean" in one
+    ]
+    kept = json.loads(desk.evaluate("box => sessionStorage.getItem(box)", box))
+    lost = {"seq": 7, "op": "confirm", "value": "", "key": sheet, "ids": ids(desk), "cut": 9}
+    desk.add_init_script(
+        "if (!sessionStorage.getItem('once')) { sessionStorage.setItem('once', '1');"
+        f"sessionStorage.setItem({box!r}, {json.dumps({**kept, 'unheard': [lost]})!r}); }}"
+    )
+    desk.reload()
+    desk.wait_for_selector(f"{CLEAN}[data-ready='true'][data-seq='1']")
+    expect(desk.locator(f"{CLEAN} .trouble")).to_contain_text("had not answered")
+    assert told(desk)["sheet"] == sheet
+    assert journal(name) == []
