@@ -70,8 +70,8 @@ def select_cluster(page: Page, digits: str, cluster: int) -> int:
     return count
 
 
-def open_clean(page: Page, app_url: str) -> None:
-    page.goto(f"{app_url}/clean")
+def open_clean(page: Page) -> None:
+    page.goto(page.evaluate("location.origin") + "/clean")
     page.wait_for_selector(f"{CLEAN}[data-ready='true']:not([data-sheet=''])")
 
 
@@ -122,7 +122,7 @@ def test_two_people_clean_different_sheets_and_what_one_leaves_the_other_gets(
 ) -> None:
     ann, bob = two
     for page in two:
-        open_clean(page, page.url.rstrip("/"))
+        open_clean(page)
     hers, his = items_shown(ann), items_shown(bob)
     assert not hers & his
     claims = presence(Workspace(digits).dataset).claims().values()

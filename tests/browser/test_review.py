@@ -85,20 +85,20 @@ def test_a_label_is_renamed_as_it_was_shown_undone_and_found_in_the_log(
 def test_conflicts_are_settled_by_taps_and_number_keys(tab: Page, app: App) -> None:
     atlas = Workspace("digits").atlas()
     tab.goto(f"{app.url}/review")
-    wait_for(tab, "3 items to settle, in 1 groups")
+    wait_for(tab, "3 items to settle, in 1 group")
     tiles = tab.locator(TILES)
     expect(tiles).to_have_count(3)
-    expect(tiles.first).to_have_accessible_name(re.compile(r"Item 1 of 3, .*ann \| bob, kept"))
+    expect(tiles.first).to_have_accessible_name(re.compile(r"Item 1 of 3, .*bob \| ann, kept"))
     picture = tiles.nth(1).locator("img").get_attribute("src") or ""
     tiles.nth(1).click()
     wait_for(tab, "Rest 2: three")
     tab.get_by_text("to settle, in").click()  # the focus is nowhere: keys are shortcuts
-    tab.keyboard.press("1")
+    tab.keyboard.press("2")
     wait_for(tab, "1 item to settle")
     assert newest() == ("category: three", 2, "consensus", "tester")
     (row,) = conflicts(Workspace("digits")).rows
     assert picture.endswith(str(atlas.item_ids[row]))
-    tab.keyboard.press("2")
+    tab.keyboard.press("1")
     wait_for(tab, "The curators agree, or all is settled")
     assert newest() == ("category: eight", 1, "consensus", "tester")
     tab.keyboard.press("Control+z")

@@ -87,18 +87,11 @@ def test_category_and_instance_are_two_labels_of_one_act(desk: Desk) -> None:
 
 def test_an_act_that_is_told_twice_is_done_once(desk: Desk) -> None:
     sheet = first(desk)
-    told = {
-        "seq": 1,
-        "op": "confirm",
-        "key": sheet["key"],
-        "version": sheet["version"],
-        "labels": {"category": "zero"},
-        "cut": 10,
-    }
+    known = {"key": sheet["key"], "version": sheet["version"]}
+    told = {"seq": 1, "op": "unsure", **known, "chosen": [4]}
     take(desk, {"acts": [told]})
-    head = desk.workspace.journal.head
-    take(desk, {"acts": [told, {**told, "seq": 2, "op": "skip"}]})
-    assert desk.workspace.journal.head == head
+    take(desk, {"acts": [told, {"seq": 2, "op": "skip", **known}]})
+    assert [one.words for one in desk.workspace.log()] == ["flag unclear"]
     assert desk.heard == 2
 
 
@@ -226,6 +219,19 @@ def test_twins_come_next_and_no_item_is_on_two_sheets(desk: Desk) -> None:
     assert "alike" in shown["sheets"][1]["title"]
     ids = [one for each in shown["sheets"] for one in each["ids"]]
     assert len(ids) == len(set(ids))
+
+
+def test_what_was_selected_elsewhere_is_shown_first_as_far_as_it_is_open(desk: Desk) -> None:
+    waiting, chosen = first(desk), desk.workspace.select("cluster:3")
+    labelled_first = chosen.part(np.arange(len(chosen)) < 5)
+    desk.workspace.label(labelled_first, "done")
+    assert desk.bring(chosen, "cluster 3")
+    shown = desk.shown()["sheets"]
+    assert set(shown[0]["ids"]) == set(chosen.item_ids.tolist()) - set(
+        labelled_first.item_ids.tolist()
+    )
+    assert shown[1]["key"] == waiting["key"]
+    assert not desk.bring(labelled_first, "these")
 
 
 def test_labels_spread_as_sheets_and_never_by_themselves(desk: Desk) -> None:

@@ -95,7 +95,7 @@ def test_a_label_in_use_is_merged_into_and_several_become_one(people: People) ->
     assert {
         "2 items: category shirt → dress",
         "1 item: category t-shirt → dress",
-        "1 item carry dress already",
+        "1 item with dress already",
     } <= set(words(test))
     press(test, "Merge")
     assert counts() == {"dress": 4}
@@ -136,7 +136,7 @@ def test_a_rename_to_a_name_that_came_into_use_meanwhile_asks_before_it_merges(
     say(people, "bob", "3", 500)
     press(test, "Rename")
     assert counts() == {"three": 2, "3": 1} and head() == 2
-    assert "1 item carry 3 already" in [text.value for text in test.text]
+    assert "1 item with 3 already" in [text.value for text in test.text]
     press(test, "Cancel")
     assert head() == 2
 

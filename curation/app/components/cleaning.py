@@ -13,7 +13,7 @@ from curation.app.components.cleaning_wire import Told
 from curation.assistant import Assistant, assistant
 from curation.learning.batches import MODES, Batch
 from curation.overview import label_names
-from curation.schema import FIELDS
+from curation.schema import FIELDS, Selection
 from curation.workspace import Workspace
 from embeddings.errors import CurationError
 from embeddings.schema import Int32
@@ -252,6 +252,14 @@ class Desk:
         self.current = None
         keys = {batch.key for batch in batches}
         self.front = [*batches, *(one for one in (*then, *self.front) if one.key not in keys)]
+
+    def bring(self, selection: Selection, title: str = "selected") -> bool:
+        """Show what of a selection is open before everything else; False where nothing is."""
+        rows = self.helper.atlas.rows_of(selection.item_ids)
+        sheet = self.helper.sheet(rows[rows >= 0], title)
+        if sheet is not None:
+            self.put([sheet], then=self.in_hand())
+        return sheet is not None
 
     def in_hand(self) -> list[Batch]:
         """Return the sheet that is shown, if any, as it is now."""

@@ -102,7 +102,8 @@ def page(workspace: Workspace, field: str) -> None:
         acts.history_buttons(workspace)
         return
     items = sum(len(group.item_ids) for group in found.groups)
-    st.markdown(f"##### {_items(items)} to settle, in {len(found.groups):,} groups")
+    groups = "1 group" if len(found.groups) == 1 else f"{len(found.groups):,} groups"
+    st.markdown(f"##### {_items(items)} to settle, in {groups}")
     group = _choose(found)
     ids, sides = sided(workspace, field, group)
     _opinions(group, sides)

@@ -152,7 +152,7 @@ def lines(plan: Plan, found: Effect) -> list[str]:
         for label, count in found.counts.items()
     ]
     if found.joins:
-        told.append(f"{_items(found.joins)} carry {plan.into} already")
+        told.append(f"{_items(found.joins)} with {plan.into} already")
     if found.excluded:
         told.append(f"{found.excluded:,} of them are excluded")
     people = ", ".join(f"{name} {count:,}" for name, count in found.givers.items())

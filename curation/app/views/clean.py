@@ -58,4 +58,9 @@ def _desk(workspace: Workspace) -> Desk:
     if desk is None or desk.workspace is not workspace or desk.version != version:
         desk = Desk(workspace, version)
         state.set_value("desk", desk)
+    brought = state.value("to-clean")
+    if brought is not None:
+        state.set_value("to-clean", None)
+        if not desk.bring(*brought):
+            st.toast(f"{brought[1]}: nothing is open any more", icon=":material/check:")
     return desk

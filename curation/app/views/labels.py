@@ -5,6 +5,7 @@ import streamlit as st
 from curation.app import state
 from curation.app.components import acts, history, names, together
 from curation.overview import ClusterProgress, progress
+from curation.schema import Selection
 from curation.workspace import Workspace
 from embeddings.schema import NOISE
 
@@ -76,13 +77,26 @@ def _by_cluster(workspace: Workspace, rows: list[ClusterProgress]) -> None:
     marked = chosen["selection"]["rows"]
     if marked:
         cluster = rows[marked[0]].cluster
+        name = "the noise" if cluster == NOISE else f"cluster {cluster}"
         st.button(
-            f"Select {'the noise' if cluster == NOISE else f'cluster {cluster}'} on the map",
+            f"Select {name} on the map",
             icon=":material/bubble_chart:",
             on_click=lambda: _open_cluster(workspace, cluster),
+        )
+        st.button(
+            f"Clean {name}",
+            icon=":material/cleaning_services:",
+            on_click=lambda: _clean_cluster(workspace, cluster, name),
         )
 
 
 def _open_cluster(workspace: Workspace, cluster: int) -> None:
     acts.select_cluster(workspace, cluster)
     state.turn_to("map")
+
+
+@state.undivided()
+def _clean_cluster(workspace: Workspace, cluster: int, name: str) -> None:
+    atlas = state.atlas(workspace)
+    state.set_value("to-clean", (Selection.of(atlas, atlas.members(cluster)), name))
+    state.turn_to("clean")

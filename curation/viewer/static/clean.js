@@ -341,6 +341,8 @@ export class CleaningSheet {
     words(this.confirmed, label ? `Confirm ${kept.toLocaleString('en-US')} as ${label}` : `Name ${count(kept, 'item')}`);
     words(this.refused, label ? `Not ${label}` : 'Not that');
     this.refused.disabled = !label;
+    this.tiles.label = label;
+    this.tiles.tellCut();
     this.tellForecast();
     this.look();
     Object.assign(root.dataset, { sheet: sheet.key, version: sheet.version, pending: String(this.memory.outbox.length), kept: String(kept), cut: String(this.tiles.cut), label });

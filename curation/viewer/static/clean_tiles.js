@@ -23,6 +23,7 @@ export class CleanTiles extends ContactSheet {
     this.sheet = null;
     /** @type {Draft | null} */
     this.draft = null;
+    this.label = ''; // what the sheet is called now
     this.natural = 0; // where the bar belongs, in pixels of the scrolled page
     /** @type {Map<string, number>} */
     this.looks = new Map();
@@ -171,12 +172,21 @@ export class CleanTiles extends ContactSheet {
     grid.classList.toggle('whole', !behind);
     this.natural = first ? first.offsetTop - bar.offsetHeight - 5 : grid.offsetTop + grid.offsetHeight - bar.offsetHeight;
     this.dock();
-    const strays = `${behind.toLocaleString('en-US')} suspected ${behind === 1 ? 'stray' : 'strays'}`;
-    this.words.textContent = behind ? strays : 'no suspected strays';
+    this.tellCut();
     bar.setAttribute('aria-valuemin', '0');
     bar.setAttribute('aria-valuemax', String(sheet.ids.length));
     bar.setAttribute('aria-valuenow', String(this.cut));
     bar.setAttribute('aria-valuetext', `${this.cut} of ${sheet.ids.length} before the cut`);
+  }
+
+  /** Say what becomes of what stands behind the cut: it is refused only where somebody saw it. */
+  tellCut() {
+    const { sheet, draft, cut, label } = this;
+    if (!sheet || !draft) return;
+    const behind = sheet.ids.filter((id, at) => at >= cut && !draft.marks.get(id)).length;
+    const many = `${behind.toLocaleString('en-US')} suspected ${behind === 1 ? 'stray' : 'strays'}`;
+    const seen = label && this.looked(cut, sheet.ids.length);
+    this.words.textContent = behind ? `${many} · ${seen ? `not ${label}` : 'left undecided'}` : 'no suspected strays';
   }
 
   /** Bring the cut into view. */
