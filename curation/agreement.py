@@ -17,8 +17,8 @@ from curation.workspace import Workspace
 Counts = npt.NDArray[np.int16]
 Int64 = npt.NDArray[np.int64]
 
-# The package makes a matrix of all labels by all labels for each item: 200 MB at most.
-MOST_CELLS = 25_000_000
+# The package makes a matrix of all labels by all labels for each item: 32 MB and a second at most.
+MOST_CELLS = 4_000_000
 
 
 @dataclass(frozen=True)

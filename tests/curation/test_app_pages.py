@@ -410,3 +410,12 @@ def test_the_export_page_writes_what_it_says_and_does_not_overwrite(
     assert found == {"zero": 5, "one": 3}
     press(test, "Export")
     assert "exists; choose another folder" in test.error[0].value
+
+
+def test_what_is_selected_on_the_map_goes_to_the_clean_page(workspace: Workspace) -> None:
+    chosen = workspace.select("cluster:0")
+    test = press(page("map", chosen), "Clean these")
+    sent, title = test.session_state["to-clean"]
+    assert sent.item_ids.tolist() == chosen.item_ids.tolist()
+    assert title == "selected on the map"
+    assert test.session_state["turn-to"] == "clean"

@@ -12,7 +12,8 @@ from curation.schema import FIELDS, FLAGS, Decision, Selection
 from curation.viewer.component import keep_typed
 from curation.workspace import Workspace
 
-LABEL_KEY, EXCLUDE_KEY, FLAG_KEY, CLEAR_KEY = "Ctrl+Enter", "Alt+X", "Alt+F", "Alt+U"
+LABEL_KEY, EXCLUDE_KEY, FLAG_KEY = "Ctrl+Enter", "Alt+X", "Alt+F"
+CLEAR_KEY, CLEAN_KEY = "Alt+U", "Alt+K"
 EXCLUDED = FLAGS[0]
 LONGEST_REASON = 200  # characters
 UNDO_KEY, REDO_KEY = "Ctrl+Z", "Ctrl+Shift+Z"
@@ -127,6 +128,19 @@ def restore_bar(workspace: Workspace) -> None:
             width="stretch",
             on_click=lambda flag=flag: _flag(workspace, flag, remove=True),
         )
+
+
+def clean_button() -> None:
+    """Draw what takes the selection to the Clean page, as a sheet with its strays at the end."""
+    st.button("Clean these", key="clean-these", type="tertiary", shortcut=CLEAN_KEY, on_click=_clean)
+
+
+@state.undivided()
+def _clean() -> None:
+    chosen = state.kept()
+    if chosen is not None:
+        state.set_value("to-clean", (chosen, "selected on the map"))
+        state.turn_to("clean")
 
 
 def history_buttons(workspace: Workspace) -> None:

@@ -180,8 +180,8 @@ def _purity(helper: Assistant, batch: Batch) -> dict[str, float] | None:
     found = purities.forecast(
         batch.rows[: batch.cut],
         _tree(helper),
-        helper._near,
-        helper._vectors,
+        helper.near,
+        helper.vectors,
         codes_of(helper),
         proposals,
         label=code,
@@ -195,7 +195,7 @@ _trees: WeakKeyDictionary[Assistant, Likeness] = WeakKeyDictionary()
 def _tree(helper: Assistant) -> Likeness:
     """Return the tree of the space, grown once."""
     if helper not in _trees:
-        near, vectors = helper._near, helper._vectors
+        near, vectors = helper.near, helper.vectors
         alike = np.empty(near.shape, np.float32)
         for start in range(0, len(near), CHUNK):
             part = slice(start, start + CHUNK)
@@ -239,7 +239,7 @@ def suggested(helper: Assistant, rows: Int32) -> list[names.Name]:
     _, legend = helper.workspace.labels.codes(helper.field)
     imported = _imported(helper)
     return names.suggest(
-        rows, helper._vectors, helper._near, codes_of(helper), legend, imported=imported
+        rows, helper.vectors, helper.near, codes_of(helper), legend, imported=imported
     )
 
 

@@ -137,4 +137,6 @@ def _sheet(workspace: Workspace, held: Selection) -> None:
         height=SHEET_HEIGHT,
         on_strays=take,
     )
-    st.container(key="tip").caption(tip)
+    with st.container(key="tip", horizontal=True, vertical_alignment="center", wrap=False):
+        st.caption(tip)
+        acts.clean_button()
