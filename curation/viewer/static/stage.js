@@ -15,6 +15,7 @@ const PATIENCE = 5000; // ms for the browser to give a lost context back
 const SLOW = 42; // ms a frame: draw fewer points while moving
 const FAST = 22; // ms a frame: draw more
 const LEAST = 20000; // points that any device is trusted with
+const FIRST = 2e6; // points a frame until the first picture is whole
 const CULL_FROM = 50000; // items from which only those near the view are drawn when zoomed in
 const CULL_ZOOM = 1.7;
 const KEPT_FROM = 30000; // dots from which their picture is kept while nothing moves
@@ -75,6 +76,7 @@ export class Stage {
     this.names = true;
     this.filtering = false; // whether any item is filtered out
     this.cell = 0; // world units from an item to the next where they stand in cells, else 0
+    this.pictured = false; // whether all has been drawn once: before that no hand waits
     this.unkept = false; // whether the last picture went straight to the canvas
     this.part = 1; // of the way to `places`, while a change of layout is animated
     this.stale = true; // the points are to be drawn anew
@@ -409,10 +411,12 @@ export class Stage {
   heap(layer, look, count) {
     if (this.unkept) this.drawn = 0; // the last picture went to the canvas and was not kept
     if (this.drawn && this.drawn >= count) return;
-    const step = this.moving || count < 2 * this.budget ? count : this.budget | 0;
+    const part = this.pictured ? this.budget | 0 : FIRST;
+    const step = this.moving || count < 2 * this.budget ? count : part;
     const to = Math.min(count, this.drawn + step);
     layer.add(look, this.chosen, this.drawn, to);
     this.drawn = to;
+    this.pictured ||= to === count;
   }
 
   /** How many of ascending items are among those that this frame draws. @param {Uint32Array} items */
