@@ -30,7 +30,7 @@ LABELS = 50
 ACTS, ITEMS = 1000, 1000  # decisions, and items in each: half of them in a run, half strewn
 TAIL = 10_000  # decisions since the state was kept
 SHEET, PEOPLE = 20, 10  # items in a decision of the long journal on average, and who made them
-WRITTEN = "decision_id, made_at, made_by, action, field, value, items, n_items, atlas_version"
+WRITTEN = "decision_id, made_at, made_by, action, field, value, items, n_items, atlas"
 
 
 def run(size: Size) -> dict[str, Any]:

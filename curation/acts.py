@@ -91,6 +91,7 @@ class Acts(ABC):
             For a label that cannot be one, where it would overwrite labels that people gave and
             `overwrite` does not say so, and where every item is excluded.
         """
+        items = BitMap(self.nos_of(selection).astype(np.uint32))
         while True:
             head = self.labels.refresh()
             forecast = self.forecast(selection, value, field)
@@ -102,9 +103,11 @@ class Acts(ABC):
                 )
             remaining = self.without_excluded(selection)
             try:
-                return self._append("label", remaining, field, value, note, made_by, head, source)
+                return self._append(
+                    "label", remaining, field, value, note, made_by, source, head, items
+                )
             except Overtaken:
-                continue  # by another curator: what was forecast may not hold any more
+                continue  # by a decision about these items: what was forecast may not hold
 
     def without_excluded(self, selection: Selection) -> Selection:
         """Return the items of `selection` that remain; CurationError when all are excluded."""
@@ -136,7 +139,7 @@ class Acts(ABC):
         made_by: str | None = None,
     ) -> Decision:
         """Take the label of `field` from every item of `selection`, as one decision."""
-        return self._append("label", selection, field, None, note, made_by, source=source)
+        return self._append("label", selection, field, None, note, made_by, source)
 
     def flag(
         self,
@@ -184,11 +187,7 @@ class Acts(ABC):
         CurationError
             When no item carries `old`, or some carry `new` already.
         """
-        new = clean_label(new)
-        self.labels.refresh()
-        if self.labels.items_with(field, new):
-            raise CurationError(f"there is a {field} {new!r} already; merge the two instead")
-        return self._replace([old], new, field, note, made_by)[0]
+        return self._replace([old], clean_label(new), field, note, made_by, free=True)[0]
 
     def merge(
         self,
@@ -232,9 +231,14 @@ class Acts(ABC):
         field: str,
         note: str | None,
         made_by: str | None,
+        *,
+        free: bool = False,
     ) -> list[Decision]:
+        """Replace labels as one step; `free` says that no item may carry `new` already."""
         while True:
             head = self.labels.refresh()
+            if free and self.labels.items_with(field, new):
+                raise CurationError(f"there is a {field} {new!r} already; merge the two instead")
             acts = []
             for label in map(clean_label, labels):
                 items = self.labels.items_with(field, label)
@@ -250,30 +254,43 @@ class Acts(ABC):
 
     def undo(self, made_by: str | None = None, seq: int | None = None) -> Decision:
         """Take back the newest act of this person, which must be `seq` where it is given."""
-        decision = self.journal.undo(self._allowed(made_by), seq)
-        self.labels.refresh()
-        return decision
+        return self.back("undo", made_by, seq)[0]
 
     def redo(self, made_by: str | None = None, seq: int | None = None) -> Decision:
         """Bring back what this person undid last, which must be `seq` where it is given."""
-        decision = self.journal.redo(self._allowed(made_by), seq)
+        return self.back("redo", made_by, seq)[0]
+
+    def back(
+        self, action: str, made_by: str | None = None, seq: int | None = None
+    ) -> list[Decision]:
+        """Undo or redo, as `action` says; return one decision for each act of the step.
+
+        What renamed, merged or deleted a label takes the role admin here too.
+        """
+        who = self._allowed(made_by)
+        top = self.journal.undoable if action == "undo" else self.journal.redoable
+        for act in [top(who)] if seq is None else self.journal.decisions([seq]):
+            if act is not None:
+                allow(_role(self.journal.parts(act, action)))
+                seq = act.seq  # this one and no other, whatever somebody does meanwhile
+        decisions = self.journal.back(action, who, seq)
         self.labels.refresh()
-        return decision
+        return decisions
 
     def preview_undo(self, made_by: str | None = None) -> Preview | None:
         """Return what `undo` would change; None where there is nothing to undo."""
-        return self._preview(self.journal.undoable(made_by or self.made_by), undo=True)
+        return self._preview(self.journal.undoable(made_by or self.made_by), "undo")
 
     def preview_redo(self, made_by: str | None = None) -> Preview | None:
         """Return what `redo` would change; None where there is nothing to redo."""
-        return self._preview(self.journal.redoable(made_by or self.made_by), undo=False)
+        return self._preview(self.journal.redoable(made_by or self.made_by), "redo")
 
-    def _preview(self, act: Decision | None, *, undo: bool) -> Preview | None:
+    def _preview(self, act: Decision | None, action: str) -> Preview | None:
         if act is None:
             return None
         self.labels.refresh()
-        parts = self.journal.parts(act)
-        return Preview(tuple(parts), tuple(self.labels.preview(parts, undo=undo)))
+        parts = self.journal.parts(act, action)
+        return Preview(tuple(parts), tuple(self.labels.preview(parts, undo=action == "undo")))
 
     def log(
         self, last: int | None = None, *, made_by: str | None = None, label: str | None = None
@@ -292,8 +309,7 @@ class Acts(ABC):
         self, acts: Sequence[Act], *, made_by: str | None = None, head: int | None = None
     ) -> list[Decision]:
         """Do several acts that are undone as one; raises as `Journal.append_step` does."""
-        whole = any(act.replaces is not None for act in acts)
-        who = self._allowed(made_by, "admin" if whole else "label")
+        who = self._allowed(made_by, _role(acts))
         decisions = self.journal.append_step(acts, made_by=who, head=head)
         self.labels.refresh()
         return decisions
@@ -306,8 +322,9 @@ class Acts(ABC):
         value: str | None,
         note: str | None,
         made_by: str | None,
-        head: int | None = None,
         source: str | None = None,
+        head: int | None = None,
+        watched: BitMap | None = None,
     ) -> Decision:
         decision = self.journal.append(
             action,
@@ -319,6 +336,12 @@ class Acts(ABC):
             note=note,
             source=source,
             head=head,
+            watched=watched,
         )
         self.labels.refresh()
         return decision
+
+
+def _role(acts: Sequence[Act | Decision]) -> str:
+    """Return the role that some acts take: a whole label is an admin's."""
+    return "admin" if any(act.replaces is not None for act in acts) else "label"

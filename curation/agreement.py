@@ -19,6 +19,8 @@ Int64 = npt.NDArray[np.int64]
 
 # The package makes a matrix of all labels by all labels for each item: 32 MB and a second at most.
 MOST_CELLS = 4_000_000
+# Of items by labels, two bytes each, in the table that all figures begin with.
+MOST_COUNTS = 50_000_000
 
 
 @dataclass(frozen=True)
@@ -60,14 +62,14 @@ def agreement(workspace: Workspace, field: str = "category") -> Agreement:
     votes settled is no voice.
     """
     found = opinions(workspace, field)
-    counts = _counts(found)
+    counts, items = _counts(found)
     voices = counts.sum(axis=1)
     raters = _usual(voices)
     even, drawn = counts[voices == raters], _drawn(counts)
     return Agreement(
         field,
         tuple(found.people[person] for person in np.unique(found.person)),
-        len(counts),
+        items,
         tuple(_pairs(found)),
         _fleiss(even),
         len(even),
@@ -77,16 +79,24 @@ def agreement(workspace: Workspace, field: str = "category") -> Agreement:
     )
 
 
-def _counts(found: Opinions) -> Counts:
-    """Return how many people give each label, (items with two voices or more, labels)."""
+def _counts(found: Opinions) -> tuple[Counts, int]:
+    """Return how many people give each label, (items, labels), and how many items there are.
+
+    They are the items with two voices or more, or as many of them at random as memory allows.
+    """
     _, at, voices = np.unique(found.item_no, return_inverse=True, return_counts=True)
-    shared = voices[at] > 1
+    several = np.flatnonzero(voices > 1)
+    most = max(MOST_COUNTS // max(len(np.unique(found.code)), 1), 2)
+    drawn = several
+    if len(several) > most:
+        drawn = np.random.default_rng(0).choice(several, most, replace=False)
+    shared = np.isin(at, drawn)
     items, at = np.unique(at[shared], return_inverse=True)
     labels, code = np.unique(found.code[shared], return_inverse=True)
     counts = np.zeros((len(items), len(labels)), np.int16)
     cells, held = np.unique(at * max(len(labels), 1) + code, return_counts=True)
     counts.flat[cells] = held
-    return counts
+    return counts, len(several)
 
 
 def _usual(voices: Int64) -> int:

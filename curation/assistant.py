@@ -20,7 +20,7 @@ excluded, are in no sheet of the queue.
 """
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -29,12 +29,13 @@ import numpy as np
 import numpy.typing as npt
 from pyroaring import BitMap
 
+from curation.journal import Overtaken
 from curation.learning import batches, parts
 from curation.learning.batches import Batch, Pool
 from curation.learning.calibration import expected_calibration_error
 from curation.learning.classifier import NONE, Classifier, Pairs, Proposals
 from curation.learning.spreading import Spread, spread
-from curation.schema import FIELDS, Decision, Selection
+from curation.schema import FIELDS, Act, Decision, Selection
 from curation.workspace import Workspace
 from embeddings.errors import CurationError
 from embeddings.schema import Atlas, Float32, Int32
@@ -203,22 +204,32 @@ class Assistant:
         with self._lock:
             self.refresh()
             likely = self._learner.likely(np.asarray(rows, np.int64))
-            order = np.argsort(-likely, axis=1, kind="stable")[:, :most]
+            order = _highest(likely, most)
             return [
                 [Guess(self._names[code], float(mine[code])) for code in best if mine[code] > 0]
                 for mine, best in zip(likely, order.tolist(), strict=True)
             ]
 
     def queue(
-        self, mode: str = "gain", *, limit: int = 12, size: int = batches.MOST, seed: int = 0
+        self,
+        mode: str = "gain",
+        *,
+        limit: int = 12,
+        size: int = batches.MOST,
+        seed: int = 0,
+        without: Sequence[int] | npt.NDArray[np.integer[Any]] = (),
     ) -> list[Batch]:
         """Return the sheets to look at next, best first; none when nothing is open.
 
         `mode` is ``gain``, ``uncertain``, ``diverse``, ``representative`` or ``random``; see
-        `curation.learning.batches.queue`. `size` is the most items of a sheet.
+        `curation.learning.batches.queue`. `size` is the most items of a sheet. `without`
+        are rows that are on no sheet: others have them before them, or they were passed over.
         """
         with self._lock:
-            return batches.queue(self._pool(), mode, limit=limit, size=size, random_state=seed)
+            pool = self._pool()
+            if len(without):
+                pool = pool.without(np.asarray(without, np.int32))
+            return batches.queue(pool, mode, limit=limit, size=size, random_state=seed)
 
     def sheet(
         self, rows: Int32, title: str = "selected", proposed: str | None = None
@@ -308,7 +319,7 @@ class Assistant:
         curator drew it. What remains behind the cut was not decided on, and nothing happens to
         it, unless `refuse_rest` says that it was looked at and is not of the kind. None when
         nothing was left to label: what has a label by now, of this curator or another, keeps it.
-        Two decisions in the journal where something is refused: undo takes back the label first.
+        Label and refusal are one step, which undo takes back whole.
 
         Raises
         ------
@@ -321,19 +332,45 @@ class Assistant:
         before, behind = np.split(sheet.rows, [sheet.cut if cut is None else cut])
         kept = np.union1d(np.setdiff1d(before, np.asarray(strays, np.int32)), picked)
         rest = np.setdiff1d(behind, picked) if refuse_rest else behind[:0]
-        if len(strays) or len(rest):
-            self.refuse(np.concatenate([np.asarray(strays, np.int32), rest]), name, made_by=made_by)
-        with self._lock:
-            kept = self._open(self._pool(), kept)
-        if not len(kept):
-            return None
-        return self.workspace.label(
-            self.selection(kept),
-            name,
-            field=self.field,
-            source="proposed" if name == sheet.proposed else None,
-            made_by=made_by,
-        )
+        labels, refused = {self.field: name}, np.union1d(strays, rest).astype(np.int32)
+        kept, said = kept.astype(np.int32), sheet.proposed
+        while True:
+            head = self.refresh()
+            try:
+                done = self.decide(head, labels, kept, refused, proposed=said, made_by=made_by)
+            except Overtaken:
+                continue  # what was open may not be any more
+            return next((one for one in done if one.action == "label"), None)
+
+    def decide(
+        self,
+        head: int,
+        labels: Mapping[str, str],
+        kept: Int32,
+        refused: Int32,
+        *,
+        over: Collection[str] = (),
+        proposed: str | None = None,
+        made_by: str | None = None,
+    ) -> list[Decision]:
+        """Label `kept` by field and refuse `refused` in this one, as one step or not at all.
+
+        What has a label of a field keeps it, unless `over` names the field; what is excluded gets
+        none. Empty where nothing was left to decide; `Overtaken` where somebody has decided since
+        `head`, which `refresh` returned.
+        """
+        numbers = self.workspace.item_nos(self.version).astype(np.uint32)
+        acts = []
+        for field, label in labels.items():
+            mine = numbers[kept[~self.workspace.excluded(numbers[kept])]]
+            if field not in over:
+                mine = mine[self.workspace.labels.codes(field)[0][mine] < 0]
+            source = "proposed" if (field, label) == (self.field, proposed) else None
+            acts.append(Act("label", BitMap(mine), field, label, self.version, source=source))
+        away, name = BitMap(numbers[refused]), labels[self.field]
+        acts.append(Act("refuse", away, self.field, name, self.version))
+        acts = [act for act in acts if act.items]
+        return self.workspace.step(acts, made_by=made_by, head=head) if acts else []
 
     def refuse(
         self,
@@ -350,7 +387,24 @@ class Assistant:
         return unique[pool.open[unique]]
 
 
-_kept: WeakKeyDictionary[Workspace, dict[tuple[str, str], Assistant]] = WeakKeyDictionary()
+def _highest(shares: Float32, most: int) -> npt.NDArray[np.int64]:
+    """Return where the highest shares of each row (m, c) are, highest first, (m, most)."""
+    if shares.shape[1] <= most:
+        return np.argsort(-shares, axis=1, kind="stable")
+    few = np.sort(np.argpartition(-shares, most - 1, axis=1)[:, :most], axis=1)
+    order = np.argsort(-np.take_along_axis(shares, few, 1), axis=1, kind="stable")
+    return np.take_along_axis(few, order, 1)
+
+
+class _Place:
+    """Where one assistant is kept: who comes while it is made waits for it, and for no other."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.found: Assistant | None = None
+
+
+_kept: WeakKeyDictionary[Workspace, dict[tuple[str, str], _Place]] = WeakKeyDictionary()
 _kept_lock = threading.Lock()
 
 
@@ -369,10 +423,11 @@ def assistant(
     atlas = workspace.atlas(version)
     with _kept_lock:
         held = _kept.setdefault(workspace, {})
-        found = held.pop((atlas.version, field), None)
-        if found is None:
-            found = Assistant(workspace, atlas, field)
-        held[(atlas.version, field)] = found  # the last is the one asked for last
+        place = held.pop((atlas.version, field), None) or _Place()
+        held[(atlas.version, field)] = place  # the last is the one asked for last
         for old in list(held)[:-KEPT]:
             del held[old]
-        return found
+    with place.lock:
+        if place.found is None:
+            place.found = Assistant(workspace, atlas, field)
+        return place.found

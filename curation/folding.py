@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,8 @@ _FIRST_READ, _READ = 16, 4096  # earlier acts read at once: few first, the one w
 
 # Bitmaps of decisions by seq, in order of seq; those of numbers that are none are left out.
 Read = Callable[[Int64], dict[int, BitMap]]
+# All refusals of a field, undone ones too: seq, refused value, items, in order of seq.
+ReadRefusals = Callable[[str], list[tuple[int, str, BitMap]]]
 
 
 @dataclass
@@ -58,15 +61,20 @@ class Folded:
     ----------
     read : callable
         Returns the bitmaps of decisions folded before: only an undo needs them.
+    read_refusals : callable
+        Returns what was refused of a field: only after an undo or a new name it is needed.
     """
 
-    def __init__(self, read: Read, read_refusals: Callable[[str, str], dict[int, BitMap]]) -> None:
+    def __init__(self, read: Read, read_refusals: ReadRefusals) -> None:
         self._read, self._read_refusals = read, read_refusals
         self.head = 0
+        self.identity: str | None = None  # the random id of the decision at the head
         self.channels = {name: Channel() for name in CHANNELS}
         self.names: dict[str, int] = {}  # of people
         self.dismissed: Counter[str] = Counter()
         self.refused: dict[tuple[str, str], BitMap] = {}
+        self.stale: set[str] = set()  # fields whose refusals must be read again
+        self.replaced: dict[int, str] = {}  # by seq, what each act of REPLACED took the place of
         self.named: Int32 = np.empty(0, np.int32)  # (n,) the newest seq that names each item
         # by seq
         self.codes: Int32 = np.full(1, NONE, np.int32)
@@ -98,7 +106,7 @@ class Folded:
                 continue
             for decision in run:
                 self._take(decision)
-        self.head = tail[-1].seq
+        self.head, self.identity = tail[-1].seq, tail[-1].decision_id
 
     # -- looking back ---------------------------------------------------------------------------
 
@@ -116,6 +124,8 @@ class Folded:
         found = np.full(len(items), NOBODY, np.int32)
         many = items[self.channels[name].acts[items] > 1]  # else nothing but this act named it
         left = BitMap(many.astype(np.uint32))
+        if not left:
+            return found  # without looking at all acts: an undo would take longer with each
         candidates = self.counting(name, act)[::-1]
         candidates = candidates[~np.isin(candidates, without)] if len(without) else candidates
         start, size = 0, _FIRST_READ
@@ -139,6 +149,18 @@ class Folded:
         legend = np.array([*self.channels[name].legend, None], dtype=object)
         return legend[self.codes[seqs]]
 
+    def refused_of(self, name: str) -> dict[str, BitMap]:
+        """Return the items that were refused, by the value's name of today.
+
+        What was renamed or merged later is refused by the new name; a deleted one keeps its own.
+        """
+        if name in self.stale:
+            anew = self._refused_anew(name)
+            self.refused = {key: held for key, held in self.refused.items() if key[0] != name}
+            self.refused |= {(name, value): items for value, items in anew.items()}
+            self.stale.discard(name)
+        return {key[1]: items for key, items in self.refused.items() if key[0] == name}
+
     # -- folding --------------------------------------------------------------------------------
 
     def _describe(self, tail: Sequence[Decision]) -> None:
@@ -153,6 +175,7 @@ class Folded:
         self.kinds[at] = [_kind(act) for act in acts]
         self.codes[at] = [self._code(act) for act in acts]
         self.sources[at] = [_source(act) for act in acts]
+        self.replaced |= {act.seq: act.replaces for act in acts if act.replaces is not None}
 
     def _lengthen(self, n: int) -> None:
         if n <= len(self.codes):
@@ -190,6 +213,8 @@ class Folded:
             gone, fresh = fresh, gone
         trades = decision.replaces is not None and gone is not None and fresh is not None
         unused = trades and not self._stands(decision.field, fresh)
+        if decision.replaces is not None:
+            self.stale.add(str(decision.field))
         if decision.action == "undo":
             self._withdraw(decision)
         else:
@@ -202,6 +227,8 @@ class Folded:
         seq = decision.undoes or decision.seq
         self.undone[seq] = False
         self._add([(seq, decision)])
+        if self.kinds[seq] == NONE and decision.field != "finding":
+            self.stale.add(str(decision.field))  # it may have another name by now
 
     def _withdraw(self, undo: Decision) -> None:
         """Give the items on which the act stood back to the newest earlier act that counts."""
@@ -216,10 +243,26 @@ class Folded:
         elif undo.field == "finding":
             self.dismissed[str(undo.value)] -= 1
         else:
-            key = (str(undo.field), str(undo.value))
-            acts = self._read_refusals(*key)
-            left = [acts[seq] for seq in acts if seq < undo.seq and not self.undone[seq]]
-            self.refused[key] = BitMap().union(*left)
+            self.stale.add(str(undo.field))
+
+    def _refused_anew(self, name: str) -> dict[str, BitMap]:
+        """Replay the refusals of a field, and what was renamed between them."""
+        found: dict[str, BitMap] = {}
+        ours = self.counting(name)
+        renamed = ours[self.sources[ours] == REPLACED]
+        fresh = self.label(name, renamed.astype(np.int32))
+        names = [(int(at), self.replaced[at], new) for at, new in zip(renamed, fresh, strict=True)]
+        said = [
+            (seq, value, items)
+            for seq, value, items in self._read_refusals(name)
+            if seq <= self.head and not self.undone[seq]
+        ]
+        for _, value, what in sorted([*said, *names], key=itemgetter(0)):
+            if isinstance(what, BitMap):
+                found[value] = found.get(value, BitMap()) | what
+            elif what is not None and value in found:
+                found[what] = found.pop(value) | found.get(what, BitMap())
+        return found
 
     def _stands(self, name: str | None, value: str | None) -> bool:
         channel = self.channels[str(name)]

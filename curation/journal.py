@@ -22,7 +22,7 @@ LOOKUP = 50_000  # ids per SQL statement, sent as one JSON array: 1.8 MB of text
 CHUNK = 10_000  # decisions in RAM at a time where all of them are read
 
 _COLUMNS = (
-    "seq, decision_id, made_at, made_by, action, field, value, n_items, items, atlas_version, "
+    "seq, decision_id, made_at, made_by, action, field, value, n_items, items, atlas, "
     "undoes, note, source, replaces, part_of"
 )
 # A person's acts are undone newest first and redone oldest first, so the top of the undo stack is
@@ -43,6 +43,14 @@ SELECT {_COLUMNS} FROM decisions WHERE seq = (
                     WHERE made_by = :who AND undoes IS NULL)
     AND NOT EXISTS (SELECT 1 FROM decisions AS later
                     WHERE later.undoes = step.undoes AND later.seq > step.seq))
+"""
+# Of a step, what an undo or a redo has not done already.
+_PARTS = f"""
+SELECT {_COLUMNS} FROM decisions AS act
+WHERE (seq = :root OR part_of = :root) AND (:not_now IS NULL OR :not_now <> coalesce(
+    (SELECT action FROM decisions AS later WHERE later.undoes = act.seq
+     ORDER BY later.seq DESC LIMIT 1), 'redo'))
+ORDER BY seq
 """
 _STACK = {"undo": _UNDOABLE, "redo": _REDOABLE}
 
@@ -104,29 +112,38 @@ class Journal(JournalFile):
         note: str | None = None,
         source: str | None = None,
         head: int | None = None,
+        watched: BitMap | None = None,
     ) -> Decision:
         """Append one act and return it once it is safe on disk; raises as `append_step` does."""
         act = Act(action, items, field, value, atlas_version, note, source)
-        return self.append_step([act], made_by=made_by, head=head)[0]
+        return self.append_step([act], made_by=made_by, head=head, watched=watched)[0]
 
     def append_step(
-        self, acts: Sequence[Act], *, made_by: str, head: int | None = None
+        self,
+        acts: Sequence[Act],
+        *,
+        made_by: str,
+        head: int | None = None,
+        watched: BitMap | None = None,
     ) -> list[Decision]:
         """Append acts that are undone as one step; return them once they are safe on disk.
 
         Raises
         ------
         Overtaken
-            When `head` is given and is not the newest seq: somebody has decided meanwhile.
+            When `head` is given and is not the newest seq: somebody has decided meanwhile. With
+            `watched`, only where it was about one of these items.
         CurationError
-            For an action, field, value or source that does not exist, an empty selection, an item
-            that is not registered, a text that `clean_label` refuses, or a file that cannot be
-            written. Nothing is appended then.
+            For no act, an action, field, value or source that does not exist, an empty selection,
+            an item that is not registered, a text that `clean_label` refuses, or a file that
+            cannot be written. Nothing is appended then.
         """
         clean = [_clean(act) for act in acts]
+        if not clean:
+            raise CurationError("a step needs an act, got none; say what is to be decided")
         who = clean_label(made_by, "name")
         with self._transaction():
-            if head is not None and head != self.head:
+            if head is not None and self._overtaken(head, watched):
                 raise Overtaken("somebody has decided meanwhile; look again")
             largest = max(act.items.max() for act in clean)
             if largest >= self.n_items:
@@ -145,7 +162,7 @@ class Journal(JournalFile):
         CurationError
             When there is none, or it is another: one made in another tab, say.
         """
-        return self._step("undo", made_by, seq)
+        return self.back("undo", made_by, seq)[0]
 
     def redo(self, made_by: str, seq: int | None = None) -> Decision:
         """Bring back what `made_by` undid last, which must be `seq` where it is given.
@@ -155,7 +172,29 @@ class Journal(JournalFile):
         CurationError
             When there is nothing, or it is another act.
         """
-        return self._step("redo", made_by, seq)
+        return self.back("redo", made_by, seq)[0]
+
+    def back(self, action: str, made_by: str, seq: int | None = None) -> list[Decision]:
+        """Do what `undo` or `redo` does, as `action` says; return one decision for each act.
+
+        Raises
+        ------
+        CurationError
+            As they do.
+        """
+        who = clean_label(made_by, "name")
+        with self._transaction():
+            act = self._first(_STACK[action], {"who": who})
+            if act is None:
+                raise CurationError(f"nothing to {action} by {who}")
+            if seq not in (None, act.seq):
+                raise CurationError(
+                    f"another act would be meant now (decision {act.seq}); look, and {action} again"
+                )
+            parts = self.parts(act, action)
+            if action == "undo":
+                parts.reverse()
+            return [self._insert(who, _repeated(part, action), part.seq) for part in parts]
 
     def undoable(self, made_by: str) -> Decision | None:
         """Return the act that `undo` would take back."""
@@ -165,11 +204,14 @@ class Journal(JournalFile):
         """Return the act that `redo` would bring back; none after a new act."""
         return self._first(_REDOABLE, {"who": clean_label(made_by, "name")})
 
-    def parts(self, act: Decision) -> list[Decision]:
-        """Return the acts that were done in one step with `act`, itself too, in order."""
+    def parts(self, act: Decision, action: str | None = None) -> list[Decision]:
+        """Return the acts that were done in one step with `act`, itself too, in order.
+
+        With ``"undo"`` only those that stand, with ``"redo"`` only those that do not.
+        """
         root = act.part_of or act.seq
-        sql = f"SELECT {_COLUMNS} FROM decisions WHERE seq = ? OR part_of = ? ORDER BY seq"
-        return [self._decision(row) for row in self._read(sql, (root, root))]
+        rows = self._read(_PARTS, {"root": root, "not_now": action})
+        return [self._decision(row) for row in rows]
 
     def since(
         self, seq: int = 0, limit: int | None = None, *, made_by: str | None = None
@@ -217,13 +259,14 @@ class Journal(JournalFile):
         )
         return {seq: self._bitmap(seq, blob) for seq, blob in self._read(sql, (wanted,))}
 
-    def refusals(self, field: str, value: str) -> dict[int, BitMap]:
-        """Return the items of all acts that refused `value`, undone ones too, by seq."""
+    def refusals(self, field: str) -> list[tuple[int, str, BitMap]]:
+        """Return the seq, the value and the items of all refusals, undone ones too, in order."""
         sql = (
-            "SELECT seq, items FROM decisions "
-            "WHERE action = 'refuse' AND field = ? AND value = ? ORDER BY seq"
+            "SELECT seq, value, items FROM decisions "
+            "WHERE action = 'refuse' AND field = ? ORDER BY seq"
         )
-        return {seq: self._bitmap(seq, blob) for seq, blob in self._read(sql, (field, value))}
+        rows = self._read(sql, (field,))
+        return [(seq, value, self._bitmap(seq, blob)) for seq, value, blob in rows]
 
     def naming(self, item_no: int) -> list[Decision]:
         """Return every decision that names the item, in order; all bitmaps are looked into."""
@@ -246,21 +289,10 @@ class Journal(JournalFile):
 
     # -- inside --------------------------------------------------------------------------------
 
-    def _step(self, action: str, made_by: str, seq: int | None) -> Decision:
-        who = clean_label(made_by, "name")
-        with self._transaction():
-            act = self._first(_STACK[action], {"who": who})
-            if act is None:
-                raise CurationError(f"nothing to {action} by {who}")
-            if seq not in (None, act.seq):
-                raise CurationError(
-                    f"another act would be meant now (decision {act.seq}); look, and {action} again"
-                )
-            parts = self.parts(act)
-            if action == "undo":
-                parts.reverse()
-            steps = [self._insert(who, _repeated(part, action), part.seq) for part in parts]
-            return steps[0]
+    def _overtaken(self, head: int, watched: BitMap | None) -> bool:
+        if watched is None:
+            return head != self.head
+        return any(watched & decision.items for decision in self.since(head))
 
     def _insert(
         self, who: str, act: Act, undoes: int | None = None, part_of: int | None = None

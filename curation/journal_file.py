@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from embeddings.errors import CurationError
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 APPLICATION_ID = 0x43_41_4A_31  # "CAJ1": tells our file from any other program's SQLite database
 
 _TABLES = """
@@ -60,6 +60,9 @@ ALTER TABLE decisions ADD COLUMN part_of INTEGER REFERENCES decisions (seq);
 CREATE INDEX parts ON decisions (part_of, seq) WHERE part_of IS NOT NULL;
 CREATE INDEX refusals ON decisions (field, value, seq) WHERE action = 'refuse';
 """,
+    # a process of an older version that has the file open would take a refusal for a label, and
+    # half an undo for a whole one: without the column that it asks for, all that it does fails
+    3: "ALTER TABLE decisions RENAME COLUMN atlas_version TO atlas;\n",
 }
 
 DAMAGED = "is damaged; restore it from a backup, or move it away to start a new one"

@@ -71,25 +71,25 @@ class LabelState:
     def __init__(self, journal: Journal, kept: Path | None = None) -> None:
         self._journal = journal
         self._lock = threading.RLock()
-        self._folded = Folded(journal.items_of, journal.refusals)
         self._kept = None if kept is None else Snapshot(kept)
-        if self._kept is not None:
-            self._kept.load(self._folded, journal)
+        self._state: Folded | None = None  # None where a decision was folded in part only
+        self._anew = False  # whether the journal went another way than the one read first
         self.refresh()
 
     def refresh(self) -> int:
         """Fold what was decided since the last call; return the newest seq known."""
         with self._lock:
-            folded = self._folded
-            while True:
-                tail = self._journal.since(folded.head, CHUNK)
-                folded.grow(self._journal.n_items)
-                folded.fold(tail)
-                if len(tail) < CHUNK:
-                    break
+            folded = self._follow(self._from_kept() if self._state is None else self._state)
             if self._kept is not None and folded.head - self._kept.head >= KEEP_EVERY:
-                self._kept.save(folded, self._journal)
+                self._kept.save(folded)
             return folded.head
+
+    def restored(self) -> bool:
+        """Return whether the journal is not the one read first: another file, or put back."""
+        with self._lock:
+            folded = self._folded
+            other = self._journal.identity(folded.head) != folded.identity
+            return other or self._anew or self._journal.replaced()
 
     def settle(self) -> None:
         """Return once the state that is being kept has been written."""
@@ -191,13 +191,12 @@ class LabelState:
     def refused(self, field: str) -> dict[str, BitMap]:
         """Return the items of which a person said that they are not `value`, by value.
 
-        An item that carries the value now is left out: whoever gave it thought again.
+        An item that carries the value now is left out: whoever gave it thought again. A value that
+        was renamed or merged since goes by its new name.
         """
         with self._lock:
             self._channel(field)
-            pairs = [
-                (key[1], items) for key, items in self._folded.refused.items() if key[0] == field
-            ]
+            pairs = self._folded.refused_of(field).items()
             found = {value: items - self.items_with(field, value) for value, items in pairs}
         return {value: items for value, items in found.items() if items}
 
@@ -250,6 +249,39 @@ class LabelState:
             )
 
     # -- inside ---------------------------------------------------------------------------------
+
+    @property
+    def _folded(self) -> Folded:
+        """The state, folded again first where the last fold ended half-way."""
+        return self._follow(self._from_kept()) if self._state is None else self._state
+
+    def _from_kept(self) -> Folded:
+        folded = Folded(self._journal.items_of, self._journal.refusals)
+        if self._kept is not None:
+            self._kept.load(folded, self._journal)
+        return folded
+
+    def _follow(self, folded: Folded) -> Folded:
+        """Fold what was decided since; all anew where the journal was put back meanwhile."""
+        while True:
+            tail = self._tail(folded)
+            if tail is None:
+                folded, self._anew = self._from_kept(), True
+                continue
+            self._state = None  # what is folded in part must never be folded on
+            folded.grow(self._journal.n_items)
+            folded.fold(tail)
+            self._state = folded
+            if len(tail) < CHUNK:
+                return folded
+
+    def _tail(self, folded: Folded) -> list[Decision] | None:
+        """Return what follows the state; None where the journal is not the one it was read from."""
+        if not folded.head:
+            return self._journal.since(0, CHUNK)
+        # one read, the newest known decision too: nobody can put the journal back in between
+        found = self._journal.since(folded.head - 1, CHUNK + 1)
+        return found[1:] if found and found[0].decision_id == folded.identity else None
 
     def _changes(
         self, name: str, act: int, named: BitMap, undone: Sequence[Decision]

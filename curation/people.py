@@ -13,8 +13,8 @@ from embeddings.errors import CurationError
 ROLES = ("none", "view", "label", "admin")  # each may do what those before it may
 _MAY = {
     "view": "look at this dataset",
-    "label": "decide anything; you may look and export",
-    "admin": "change whole labels or roles; you may label",
+    "label": "decide anything or export; you may look",
+    "admin": "change whole labels or roles, or write wherever the server may; you may label",
 }
 
 

@@ -275,11 +275,18 @@ def _forget(db: sqlite3.Connection, session: str) -> None:
 
 
 def _claims(db: sqlite3.Connection, sql: str, parameters: tuple[Any, ...]) -> list[Claim]:
-    rows = db.execute(sql, parameters).fetchall()
     return [
-        Claim(key, person, session, field, BitMap.deserialize(items))
-        for key, person, session, field, items in rows
+        Claim(key, person, session, field, _items(packed))
+        for key, person, session, field, packed in db.execute(sql, parameters).fetchall()
     ]
+
+
+def _items(packed: bytes) -> BitMap:
+    """Return a claim's items; none where the file, which is never synced, was torn."""
+    try:
+        return BitMap.deserialize(packed)
+    except ValueError:
+        return BitMap()
 
 
 def _inode(path: Path) -> tuple[int, int] | None:

@@ -27,7 +27,7 @@ class Roles:
 
     def of(self, name: str) -> str:
         """Return the role of a person."""
-        return self.people.get(name.casefold(), self.default)
+        return self.people.get(name.lower(), self.default)
 
 
 def path() -> Path:
@@ -60,7 +60,7 @@ def give(name: str, role: str) -> None:
     from embeddings import disk
 
     allow("admin")
-    name, role = clean_label(name, "name").casefold(), _role(role)
+    name, role = clean_label(name, "name").lower(), _role(role)
     with disk.writing(path()), filelock.FileLock(path().with_name(f".{FILE}.lock"), timeout=10):
         before = _text()
         after, found = _with(before, name, role), _parsed(before)
@@ -97,7 +97,7 @@ def _parsed(text: str) -> Roles:
     people = said.get("people", {})
     if not isinstance(people, dict) or said.keys() - {"people", "default"}:
         raise CurationError(f"{path()} may hold default = ROLE and a table [people]; mend it")
-    found = {name.casefold(): _role(role) for name, role in people.items()}
+    found = {name.lower(): _role(role) for name, role in people.items()}
     return Roles(found, _role(said.get("default", ROLES[0])))
 
 
@@ -119,7 +119,7 @@ def _with(text: str, name: str, role: str) -> str:
     lines = text.splitlines()
     for at, line in enumerate(lines):
         found = _LINE.match(line)
-        if found and found["key"].strip('"').casefold() == name:
+        if found and found["key"].strip('"').lower() == name:
             lines[at] = f"{found['key']} = {json.dumps(role)}{found['rest']}"
             break
     else:

@@ -237,14 +237,16 @@ def admitted(cookies: Mapping[str, str]) -> Person:
 def person_of(claims: Mapping[str, Any]) -> Person:
     """Return whom a provider's claims speak of.
 
-    A person is the e-mail address; where there is none that the provider vouches for, the name that
-    they gave themselves and the provider's own id of them, so that nobody is taken for another.
+    A person is the e-mail address that the provider says it has verified; without one, the name
+    that they gave themselves and the provider's own id of them: nobody is taken for another.
     """
     email = claims.get("email")
-    if email and str(claims.get("email_verified", True)).lower() == "true":
-        name = str(email).casefold()
+    if email and str(claims.get("email_verified")).lower() == "true":
+        name = str(email).lower()
     else:
-        name = f"{claims.get('name') or 'somebody'} ({claims.get('sub')})"
+        where = urlsplit(str(claims.get("iss") or "")).hostname
+        given = claims.get("name") or "somebody"
+        name = f"{given} ({claims.get('sub')}{f' at {where}' if where else ''})"
     name = clean_label(name, "name of the login")
     return Person(name, roles().of(name))
 

@@ -23,7 +23,7 @@ from pyroaring import BitMap
 from curation.folding import CHANNELS, Channel, Folded
 from curation.journal import Journal
 
-FORMAT = 1  # of the file; one of another format is not read
+FORMAT = 2  # of the file; one of another format is not read
 DIGEST = 32  # bytes at the beginning: the SHA-256 of all that follows, an .npz of arrays
 ABANDONED = 3600  # seconds after which a file that was never finished is nobody's
 _BY_SEQ = ("codes", "people", "times", "kinds", "sources", "undone")
@@ -42,6 +42,7 @@ class Snapshot:
 
     def load(self, folded: Folded, journal: Journal) -> None:
         """Fill a state that has folded nothing yet, where the file is one of this journal."""
+        self.head = 0
         try:
             data = self.path.read_bytes()
         except OSError as error:
@@ -62,17 +63,13 @@ class Snapshot:
             _fill(folded, told, arrays)
             self.head = folded.head
 
-    def save(self, folded: Folded, journal: Journal) -> None:
+    def save(self, folded: Folded) -> None:
         """Keep a state: copied now, written by a thread of its own."""
         if not self._writing.acquire(blocking=False):
             return  # the one before is still being written
-        identity = journal.identity(folded.head)
-        if identity is None:
-            self._writing.release()
-            return
         self.head = folded.head
         told, arrays = _copied(folded)
-        threading.Thread(target=self._write, args=({**told, "identity": identity}, arrays)).start()
+        threading.Thread(target=self._write, args=(told, arrays)).start()
 
     def wait(self) -> None:
         """Return once nothing is being written."""
@@ -117,10 +114,13 @@ def _copied(folded: Folded) -> tuple[dict[str, Any], Arrays]:
     told = {
         "format": FORMAT,
         "head": folded.head,
+        "identity": folded.identity,  # as it was folded: the journal may be another by now
         "names": list(folded.names),
         "legends": {name: list(channel.legend) for name, channel in folded.channels.items()},
         "dismissed": dict(folded.dismissed),
         "refused": list(folded.refused),
+        "stale": sorted(folded.stale),
+        "replaced": list(folded.replaced.items()),
     }
     return told, arrays
 
@@ -140,7 +140,8 @@ def _fill(folded: Folded, told: dict[str, Any], arrays: Arrays) -> None:
         (field, value): BitMap.deserialize(arrays[f"refused.{at}"].tobytes())
         for at, (field, value) in enumerate(told["refused"])
     }
-    folded.head = told["head"]
+    folded.stale, folded.replaced = set(told["stale"]), dict(told["replaced"])
+    folded.head, folded.identity = told["head"], told["identity"]
 
 
 def _digest(data: bytes | memoryview) -> bytes:

@@ -16,7 +16,7 @@ from curation.acts import Acts
 from curation.journal import Journal
 from curation.labels import LabelState
 from curation.nearby import Nearby, grown, outwards
-from curation.people import whoami
+from curation.people import allow, whoami
 from curation.query import Selector, compile_query, parse_selector
 from curation.records import image_reader, known_rows, records
 from curation.schema import Decision, Finding, Selection, clean_label
@@ -27,6 +27,7 @@ from embeddings.schema import Atlas, Ids, Int32, Neighbours, Vectors
 from embeddings.store import Store
 
 Int64 = npt.NDArray[np.int64]
+EXPORTS = Path.home() / "curation-exports"  # where the app writes unless told otherwise
 _KEPT = 4  # atlases held in RAM: the newest, and those that open tabs still show
 
 
@@ -245,8 +246,12 @@ class Workspace(Acts):
     ) -> Path:
         """Write the dataset in one format to the folder `to`; nothing half is ever left there.
 
-        `options` are the exporter's own (docs/exporters.md).
+        `options` are the exporter's own (docs/exporters.md). Where people log in, it takes the role
+        label, and to write elsewhere than below `EXPORTS`, or over something, admin.
         """
+        allow("label")
+        if overwrite or EXPORTS not in Path(to).expanduser().resolve().parents:
+            allow("admin")
         rows = self.export_rows(version)
         snapshot = ["item_id", "category", "instance", "flags", "labelled_by", "labelled_at"]
         path = exporters.export(format, rows, to, overwrite=overwrite, progress=progress, **options)
@@ -291,12 +296,6 @@ def shared(name: str) -> Workspace:
     with _open_lock:
         found = _open.get(name)
         # deleted and built anew under the name, or its journal put back from a backup
-        if found is None or found.dataset != dataset or _restored(found):
+        if found is None or found.dataset != dataset or found.labels.restored():
             found = _open[name] = Workspace(name)
         return found
-
-
-def _restored(workspace: Workspace) -> bool:
-    """Return whether the journal is not the one that was read: another file, or gone back."""
-    with workspace.labels.still() as seq:
-        return workspace.journal.replaced() or workspace.journal.head < seq

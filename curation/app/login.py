@@ -49,7 +49,7 @@ def account() -> None:
     who = person()
     if who is None:
         return
-    st.caption({"view": "you may look and export", "label": "you may label"}.get(who.role, "admin"))
+    st.caption({"view": "you may look", "label": "you may label"}.get(who.role, "admin"))
     if who.may("admin"):
         with st.popover("Roles", icon=":material/group:", width="stretch"):
             _change_roles()

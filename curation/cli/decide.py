@@ -94,7 +94,7 @@ def undo(name: str, preview: bool, as_json: bool) -> None:
     if preview:
         _show_preview(workspace.preview_undo(), "undo", as_json)
     else:
-        done([workspace.undo()], as_json)
+        done(workspace.back("undo"), as_json)
 
 
 @click.command()
@@ -107,7 +107,7 @@ def redo(name: str, preview: bool, as_json: bool) -> None:
     if preview:
         _show_preview(workspace.preview_redo(), "redo", as_json)
     else:
-        done([workspace.redo()], as_json)
+        done(workspace.back("redo"), as_json)
 
 
 @click.command()

@@ -86,6 +86,6 @@ def refuse_used(port: int, host: str = HOST) -> None:
             probe.bind((host, port))
         except OSError as error:
             raise CurationError(
-                f"port {port} of {host} is in use or not allowed ({error.strerror}); "
+                f"port {port} is in use or not allowed at {host} ({error.strerror}); "
                 f"choose another with --port {port + 1 if port < 65535 else PORT}"
             ) from error

@@ -7,7 +7,7 @@ come first, while the classifier still learns, and the doubtful ones when it has
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ MOST = 10 * SCREEN  # items of the largest sheet
 STRAY_ACTS = 1.1  # a stray is clicked away, and named with a few like it
 DOUBT = 0.5  # less likely than this, an item stands behind the cut
 FALL = 0.1  # a sheet ends where its items are so much less likely than its first
+AT_ONCE = 3  # sheets of a mode that picks items one after the other, a screen a sheet
 HOPE = 0.9  # share of an unnamed cluster's core that is taken to be of one kind
 
 
@@ -60,7 +61,8 @@ class Pool:
 
     `vectors` (n, d) of unit length; `near` (n, k) neighbours, -1 = none; `cluster` (n,), -1 =
     noise; `open` (n,) which items wait for a label; `labelled` (n,) the codes that stand, -1 =
-    none; `proposals` of all items; `names` of the codes.
+    none; `proposals` of all items; `names` of the codes; `begun` the clusters of which a part is
+    on other sheets.
     """
 
     vectors: Float32
@@ -70,9 +72,16 @@ class Pool:
     labelled: Int32
     proposals: Proposals
     names: Sequence[str]
+    begun: Int32 = field(default_factory=lambda: np.zeros(0, np.int32))
 
     def __len__(self) -> int:
         return len(self.open)
+
+    def without(self, rows: Int32) -> "Pool":
+        """Return what is left when these rows, (m,), are on other sheets."""
+        left = self.open.copy()
+        left[rows] = False
+        return replace(self, open=left, begun=np.unique(self.cluster[rows]))
 
 
 # ---- the queue
@@ -101,20 +110,22 @@ def queue(
         raise CurationError(f"unknown mode of the queue {mode!r}; known: {', '.join(MODES)}")
     if not pool.open.any():
         return []
-    return MODES[mode](pool, size, np.random.default_rng(random_state))[:limit]
+    return MODES[mode](pool, size, limit, np.random.default_rng(random_state))[:limit]
 
 
-def by_gain(pool: Pool, size: int, chance: np.random.Generator) -> list[Batch]:
+def by_gain(pool: Pool, size: int, limit: int, chance: np.random.Generator) -> list[Batch]:
     """Return a sheet for each proposed label and each cluster that nobody touched, by gain.
 
     Clusters of half a screen and more come first, the largest before the others: a kind that
-    nobody has named cannot be proposed, and spoils what is.
+    nobody has named cannot be proposed, and spoils what is. Of those that somebody has before them
+    or passed over, the rest waits for its turn.
     """
-    untouched = fresh(pool, size)
+    untouched = fresh(pool, size, limit)
     first = [batch for batch in untouched if len(batch) >= SCREEN // 2]
-    others = [*untouched[len(first) :], *proposed(pool, size)]
+    rest = fresh(pool, size, limit, begun=True)
+    others = [*untouched[len(first) :], *rest, *proposed(pool, size)]
     found = [*first, *sorted(others, key=lambda batch: -batch.gain)]
-    return found or representative(pool, size, chance)
+    return found or representative(pool, size, limit, chance)
 
 
 def proposed(pool: Pool, size: int = MOST) -> list[Batch]:
@@ -157,22 +168,31 @@ def worth(sure: Float32) -> float:
     return float(won / (-(-len(sure) // SCREEN) + STRAY_ACTS * wrong.sum()))
 
 
-def fresh(pool: Pool, size: int = MOST) -> list[Batch]:
-    """Return the cores of the clusters in which nobody has labelled anything yet, largest first."""
-    touched = np.unique(pool.cluster[pool.labelled != NONE])
-    numbers, counts = np.unique(pool.cluster[pool.open], return_counts=True)
-    keep = (numbers >= 0) & ~np.isin(numbers, touched)
-    order = np.argsort(-counts[keep], kind="stable")
-    found = []
-    for number in numbers[keep][order].tolist():
-        rows = np.flatnonzero(pool.open & (pool.cluster == number))
-        ordered = core_first(pool.vectors, rows)[: min(size, SCREEN)]
-        gain = worth(np.full(len(ordered), HOPE, np.float32))
-        found.append(batch("cluster", f"cluster {number}", ordered, None, None, HOPE, gain))
-    return found
+def fresh(pool: Pool, size: int, limit: int, *, begun: bool = False) -> list[Batch]:
+    """Return the cores of clusters in which nobody has labelled anything yet, largest first.
+
+    At most `limit`, either of the clusters that are `begun` or of the others.
+    """
+    several = int(pool.cluster.max(initial=NONE)) + 2  # the noise is counted too, first
+    waiting = np.bincount(pool.cluster[pool.open] + 1, minlength=several)[1:]
+    touched = np.bincount(pool.cluster[pool.labelled != NONE] + 1, minlength=several)[1:]
+    numbers = np.flatnonzero((waiting > 0) & (touched == 0))
+    numbers = numbers[np.isin(numbers, pool.begun) == begun]
+    numbers = numbers[np.argsort(-waiting[numbers], kind="stable")][:limit]
+    rows = np.flatnonzero(pool.open & np.isin(pool.cluster, numbers))
+    rows = rows[np.argsort(pool.cluster[rows], kind="stable")]
+    ends = np.cumsum(waiting[np.sort(numbers)])[:-1]
+    groups = {int(pool.cluster[mine[0]]): mine for mine in np.split(rows, ends) if len(mine)}
+    return [_core_sheet(pool, number, groups[number], size) for number in numbers.tolist()]
 
 
-def uncertain(pool: Pool, size: int, chance: np.random.Generator) -> list[Batch]:
+def _core_sheet(pool: Pool, number: int, rows: npt.NDArray[np.int64], size: int) -> Batch:
+    ordered = core_first(pool.vectors, rows)[: min(size, SCREEN)]
+    gain = worth(np.full(len(ordered), HOPE, np.float32))
+    return batch("cluster", f"cluster {number}", ordered, None, None, HOPE, gain)
+
+
+def uncertain(pool: Pool, size: int, limit: int, chance: np.random.Generator) -> list[Batch]:
     """Return the least sure items, one sheet for each label that is proposed for them."""
     rows = np.flatnonzero(pool.open)
     least = rows[np.argsort(pool.proposals.confidence[rows], kind="stable")][:size]
@@ -188,42 +208,59 @@ def uncertain(pool: Pool, size: int, chance: np.random.Generator) -> list[Batch]
     return sorted(found, key=lambda one: one.confidence)
 
 
-def diverse(pool: Pool, size: int, chance: np.random.Generator) -> list[Batch]:
-    """Return one sheet of items far from each other and from what is labelled (k-centre)."""
+def diverse(pool: Pool, size: int, limit: int, chance: np.random.Generator) -> list[Batch]:
+    """Return sheets of items far from each other and from what is labelled (k-centre)."""
     rows = np.flatnonzero(pool.open)
     some = chance.choice(rows, min(len(rows), 20_000), replace=False)
     held = np.flatnonzero(pool.labelled != NONE)
     held = chance.choice(held, min(len(held), 500), replace=False)
+    vectors = pool.vectors[some]
     nearest = np.full(len(some), -1.0, np.float32)
     if len(held):
-        nearest = (pool.vectors[some] @ pool.vectors[held].T).max(axis=1)
+        nearest = (vectors @ pool.vectors[held].T).max(axis=1)
     picked = []
-    for _ in range(min(size, SCREEN, len(some))):
+    for _ in range(min(min(size, SCREEN) * min(limit, AT_ONCE), len(some))):
         at = int(nearest.argmin())
         picked.append(at)
-        nearest = np.maximum(nearest, pool.vectors[some] @ pool.vectors[some[at]])
+        nearest = np.maximum(nearest, vectors @ vectors[at])
         nearest[at] = np.inf
-    return [batch("diverse", "far from all others", some[picked], None, None, 0.0, 1.0)]
+    return _screens("diverse", "far from all others", some[picked], size)
 
 
-def representative(pool: Pool, size: int, chance: np.random.Generator) -> list[Batch]:
-    """Return one sheet of the middles of what is not labelled (k-means, one item a part)."""
+def representative(pool: Pool, size: int, limit: int, chance: np.random.Generator) -> list[Batch]:
+    """Return sheets of the middles of what is not labelled (k-means, one item a part and sheet)."""
     rows = np.flatnonzero(pool.open)
     some = np.sort(chance.choice(rows, min(len(rows), 5_000), replace=False))
     wanted = min(size, SCREEN, len(some))
     _, centres = k_means(pool.vectors[some], wanted, int(chance.integers(2**31)))
-    middles = some[np.unique((pool.vectors[some] @ centres.T).argmax(axis=0))]
-    return [batch("representative", "the middles", middles, None, None, 0.0, 1.0)]
+    alike = pool.vectors[some] @ centres.T
+    found: list[Batch] = []
+    while len(found) < min(limit, AT_ONCE) and np.isfinite(alike[:, 0]).any():
+        middles = np.unique(alike.argmax(axis=0))
+        found.append(batch("representative", "the middles", some[middles], None, None, 0.0, 1.0))
+        alike[middles] = -np.inf
+    return found
 
 
-def at_random(pool: Pool, size: int, chance: np.random.Generator) -> list[Batch]:
-    """Return one sheet of items picked by chance."""
+def at_random(pool: Pool, size: int, limit: int, chance: np.random.Generator) -> list[Batch]:
+    """Return sheets of items picked by chance."""
     rows = np.flatnonzero(pool.open)
-    picked = chance.choice(rows, min(size, SCREEN, len(rows)), replace=False)
-    return [batch("random", "by chance", picked, None, None, 0.0, 1.0)]
+    most = min(size, SCREEN)
+    first = chance.choice(rows, min(most, len(rows)), replace=False)
+    others = np.setdiff1d(rows, first)
+    more = min(most * (min(limit, AT_ONCE) - 1), len(others))
+    picked = np.concatenate([first, chance.choice(others, more, replace=False)])
+    return _screens("random", "by chance", picked, size)
 
 
-MODES: dict[str, Callable[[Pool, int, np.random.Generator], list[Batch]]] = {
+def _screens(kind: str, title: str, rows: npt.NDArray[np.int64], size: int) -> list[Batch]:
+    """Return rows, in their order, as sheets of a screen."""
+    most = min(size, SCREEN)
+    parts = [rows[start : start + most] for start in range(0, len(rows), most)]
+    return [batch(kind, title, part, None, None, 0.0, 1.0) for part in parts]
+
+
+MODES: dict[str, Callable[[Pool, int, int, np.random.Generator], list[Batch]]] = {
     "gain": by_gain,
     "uncertain": uncertain,
     "diverse": diverse,

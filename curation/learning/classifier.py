@@ -323,6 +323,8 @@ def _without(told: Pairs, before: Pairs) -> Pairs:
 def nystroem(rows: Float32, chance: np.random.Generator) -> Float32:
     """Return (n, m) float32 whose inner products are about exp(-WIDTH (1 - cosine) / usual)."""
     n = len(rows)
+    if not n:
+        return np.zeros((0, 1), np.float32)
     m = max(min(LANDMARKS, n, MAP_BYTES // (4 * max(n, 1))), 1)
     at = np.sort(chance.choice(n, m, replace=False))
     marks = rows[at]

@@ -75,8 +75,8 @@ def suggest(
         Neighbours by row, nearest first, -1 = none.
     codes : (n,) int32
         Labels that people gave, by place in `legend`, -1 = none.
-    imported : (n,) object, optional
-        What metadata or a detector called each item, None = nothing.
+    imported : (m,) object, optional
+        What metadata or a detector called each of them, None = nothing.
     vocabulary : Vocabulary, optional
         Words of the encoder that made `vectors`.
 
@@ -89,7 +89,7 @@ def suggest(
         return []
     found = _nearby(rows, near, codes, legend)
     if imported is not None:
-        found += _imported([str(name) for name in imported[rows] if name is not None], len(rows))
+        found += _imported([str(name) for name in imported if name is not None], len(rows))
     if vocabulary is not None and len(vocabulary):
         found += _worded(vectors, rows, vocabulary)
     return _merged(found)[:limit]
@@ -173,14 +173,14 @@ def _nearby(
     """Each item votes for its own label, or else for the most common one of its neighbours."""
     held = codes[rows]
     around = np.where(near[rows, :NEAR] >= 0, codes[near[rows, :NEAR]], NONE)
-    votes = np.zeros((len(rows), max(len(legend), 1)), np.int32)
-    at, column = np.nonzero(around != NONE)
-    np.add.at(votes, (at, around[at, column]), 1)
     own = held != NONE
-    votes[own] = 0
-    votes[own, held[own]] = 1
-    heard = votes.any(axis=1)
-    counts = np.bincount(votes[heard].argmax(axis=1), minlength=len(legend))
+    at, column = np.nonzero((around != NONE) & ~own[:, None])
+    several = max(len(legend), 1)
+    said, votes = np.unique(at * several + around[at, column], return_counts=True)
+    item, code = np.divmod(said, several)
+    order = np.lexsort((code, -votes, item))  # of each item the most common code, then the lowest
+    best = order[np.unique(item[order], return_index=True)[1]]
+    counts = np.bincount(np.concatenate([held[own], code[best]]), minlength=len(legend))
     carry = np.bincount(held[own], minlength=len(legend))
     return [
         Name(legend[code], _score(counts[code], len(rows)), _why(carry[code], counts[code]))

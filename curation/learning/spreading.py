@@ -13,6 +13,7 @@ from embeddings.schema import Float32, Int32
 
 REACH = 0.9  # how much an item takes from its neighbours, against its own label
 ROUNDS = 30
+BLOCK = 1 << 26  # items x labels that flow at once: 256 MB, three times over
 HELD_OUT = 5  # folds of labelled items that take turns to be guessed
 
 
@@ -58,10 +59,9 @@ def spread(near: Int32, codes: Int32, *, at_least: float = 0.95, random_state: i
     guessed, right = _guessed(weights, codes, labelled, random_state)
     odds = Odds()
     odds.observe(guessed, right)
-    share = _flow(weights, codes)
-    reached = share.argmax(axis=1).astype(np.int32)
-    sure = odds.corrected(share.max(axis=1))
-    told = (codes == NONE) & (share.sum(axis=1) > 0) & (sure >= at_least)
+    reached, share = _flow(weights, codes)
+    sure = odds.corrected(share)
+    told = (codes == NONE) & (reached != NONE) & (sure >= at_least)
     proposals = Proposals(
         np.where(told, reached, NONE).astype(np.int32),
         np.where(told, sure, 0).astype(np.float32),
@@ -76,14 +76,15 @@ def _guessed(
 ) -> tuple[Float32, npt.NDArray[np.bool_]]:
     """Guess labelled items whose label is hidden; return how sure, and which were hit."""
     fold = np.random.default_rng(seed).permutation(len(labelled)) % HELD_OUT
-    share = np.zeros((len(labelled), int(codes.max()) + 1), np.float32)
+    guessed = np.full(len(labelled), NONE, np.int32)
+    share = np.zeros(len(labelled), np.float32)
     for turn in range(HELD_OUT):
         hidden = labelled[fold == turn]
         seen = codes.copy()
         seen[hidden] = NONE
-        found = _flow(weights, seen)[hidden]
-        share[fold == turn, : found.shape[1]] = found
-    return share.max(axis=1), share.argmax(axis=1) == codes[labelled]
+        reached, sure = _flow(weights, seen)
+        guessed[fold == turn], share[fold == turn] = reached[hidden], sure[hidden]
+    return share, guessed == codes[labelled]
 
 
 def _weights(near: Int32) -> Any:
@@ -101,17 +102,38 @@ def _weights(near: Int32) -> Any:
     return scale @ both @ scale
 
 
-def _flow(weights: Any, codes: Int32) -> Float32:
-    """Return each item's share (n, classes) of what reaches it, rows of sum 1 or 0."""
-    source = np.zeros((len(codes), int(codes.max()) + 1), np.float32)
-    known = np.flatnonzero(codes != NONE)
+def _flow(weights: Any, codes: Int32) -> tuple[Int32, Float32]:
+    """Return the code of which most reaches each item, (n,), -1 = none, and its share of all.
+
+    The labels flow in blocks: together they need items x labels numbers.
+    """
+    best, most = np.full(len(codes), NONE, np.int32), np.zeros(len(codes), np.float32)
+    total = np.zeros(len(codes), np.float32)
+    counts = np.bincount(codes[codes != NONE])
+    labels = np.flatnonzero(counts)
+    width = max(BLOCK // max(len(codes), 1), 1)
+    for some in np.split(labels, range(width, len(labels), width)):
+        held = _held(weights, codes, some, counts)
+        first = held.argmax(axis=1)
+        mine = held[np.arange(len(held)), first]
+        more = mine > most
+        best[more], most[more] = some[first[more]], mine[more]
+        total += held.sum(axis=1)
+    reached = total > 1e-12
+    share: Float32 = np.where(reached, most / np.maximum(total, 1e-12), 0).astype(np.float32)
+    return np.where(reached, best, NONE).astype(np.int32), share
+
+
+def _held(
+    weights: Any, codes: Int32, labels: npt.NDArray[np.int64], counts: npt.NDArray[np.int64]
+) -> Float32:
+    """Return how much of each of some labels reaches each item, (n, labels)."""
+    source = np.zeros((len(codes), len(labels)), np.float32)
+    known = np.flatnonzero(np.isin(codes, labels))
+    at = np.searchsorted(labels, codes[known])
     # a common label has no louder voice than a rare one
-    count = np.bincount(codes[known], minlength=source.shape[1])
-    source[known, codes[known]] = 1.0 / np.sqrt(np.maximum(count, 1))[codes[known]]
+    source[known, at] = 1.0 / np.sqrt(counts[codes[known]])
     held = source.copy()
     for _ in range(ROUNDS):
         held = REACH * (weights @ held) + (1 - REACH) * source
-    total = held.sum(axis=1, keepdims=True)
-    found: Float32 = (held / np.maximum(total, 1e-12)).astype(np.float32)
-    found[total[:, 0] <= 1e-12] = 0
-    return found
+    return np.asarray(held, np.float32)

@@ -342,7 +342,9 @@ def _sign(body: bytes) -> dict[str, str]:
     names = ("session", "page", "place", "gone")
     if not isinstance(said, dict) or not said.get("session"):
         raise Refused(400, "expected a sign of life as JSON with a session; reload the page")
-    return {name: str(said.get(name) or "")[:200] for name in names}
+    texts = {name: str(said.get(name) or "")[:200] for name in names}
+    # half of a surrogate pair is no text that could be kept
+    return {name: text.encode("utf-8", "replace").decode() for name, text in texts.items()}
 
 
 def _json(value: object) -> Answer:

@@ -164,7 +164,7 @@ def log_in(
     """Log in as the provider says in a browser of one's own."""
 
     def logged_in(**person: Any) -> Page:
-        provider.person = {"sub": "17", "name": "Somebody", **person}
+        provider.person = {"sub": "17", "name": "Somebody", "email_verified": True, **person}
         page = context().new_page()
         page.goto(app.url)
         page.get_by_role("button", name="Log in").click()
@@ -237,8 +237,8 @@ def test_a_role_is_asked_at_every_act_and_changed_while_the_page_is_open(
 @pytest.mark.parametrize(
     ("person", "name"),
     [
-        ({"email": "ada@example.org", "email_verified": False}, "Somebody (17)"),
-        ({"name": "ada@example.org"}, "ada@example.org (17)"),
+        ({"email": "ada@example.org", "email_verified": False}, "Somebody (17 at 127.0.0.1)"),
+        ({"name": "ada@example.org"}, "ada@example.org (17 at 127.0.0.1)"),
         ({"email": "nobody@example.org"}, "nobody@example.org"),
     ],
 )

@@ -1,16 +1,20 @@
 """Acts on whole labels, refusals and proposals: one step each, taken back whole."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from drawn_pages import page, press, told
 from pyroaring import BitMap
 
 from curation.acts import Acts
 from curation.journal import Journal
 from curation.labels import LabelState
+from curation.people import Person, acting_as
 from curation.schema import Act, Selection
+from curation.workspace import Workspace
 from embeddings.errors import CurationError
 
 N = 8
@@ -259,3 +263,114 @@ def test_the_log_of_one_person_is_hers_alone(ann: Desk, bob: Desk) -> None:
     assert [decision.seq for decision in ann.log(made_by="ann")] == [3, first]
     assert [decision.seq for decision in bob.log(1, made_by="ann")] == [3]
     assert ann.log(made_by="eve") == []
+
+
+def test_a_rename_does_not_merge_into_a_label_given_between_looking_and_renaming(
+    ann: Desk, bob: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ann.give("shrt", 0)
+    append = ann.journal.append_step
+
+    def late(*arguments: object, **options: object) -> object:
+        monkeypatch.setattr(ann.journal, "append_step", append)
+        bob.give("shirt", 5)
+        return append(*arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(ann.journal, "append_step", late)
+    with pytest.raises(CurationError, match="there is a category 'shirt' already"):
+        ann.rename("shrt", "shirt")
+    assert ann.labels.counts("category") == {"shrt": 1, "shirt": 1}
+
+
+def test_refusals_follow_what_is_renamed_merged_and_taken_back(ann: Desk, bob: Desk) -> None:
+    bob.refuse(chosen(0, 1), "tee")
+    bob.refuse(chosen(2), "shirt")
+    ann.give("tee", 5)
+    ann.give("shirt", 6)
+    ann.merge(["tee"], "shirt")
+    assert refused(ann) == {"shirt": [0, 1, 2]}
+    bob.refuse(chosen(3), "tee")
+    assert refused(ann) == {"shirt": [0, 1, 2], "tee": [3]}, "a label of that name came later"
+    ann.rename("shirt", "top")
+    assert refused(ann) == {"top": [0, 1, 2], "tee": [3]}
+    bob.undo()
+    assert refused(ann) == {"top": [0, 1, 2]}
+    ann.delete_label("top")
+    assert refused(ann) == {"top": [0, 1, 2]}
+    for _ in range(3):
+        ann.undo()
+    assert refused(ann) == {"tee": [0, 1], "shirt": [2]}
+    ann.redo()
+    assert refused(ann) == refused(bob) == {"shirt": [0, 1, 2]}
+
+
+def test_what_an_admin_did_to_a_whole_label_only_an_admin_takes_back(ann: Desk) -> None:
+    ann.give("tee", 0)
+    ann.give("top", 1)
+    (first, _) = ann.merge(["tee", "top"], "shirt")
+    labeller, admin = Person("ann", "label"), Person("ann", "admin")
+    for seq in (None, first.seq + 1):
+        with acting_as(labeller), pytest.raises(CurationError, match="admin"):
+            ann.undo(seq=seq)
+    with acting_as(admin):
+        assert [act.undoes for act in ann.back("undo")] == [first.seq + 1, first.seq]
+    with acting_as(labeller), pytest.raises(CurationError, match="admin"):
+        ann.redo()
+    assert ann.labels.counts("category") == {"tee": 1, "top": 1}
+    with acting_as(labeller):
+        ann.undo()
+    assert ann.labels.counts("category") == {"tee": 1}
+
+
+def test_a_label_is_not_held_up_by_decisions_about_other_items(
+    ann: Desk, bob: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append, tries = ann.journal.append_step, []
+
+    def busy(*arguments: object, **options: object) -> object:
+        tries.append(arguments)
+        assert len(tries) < 3, "tried again and again"
+        with monkeypatch.context() as patch:
+            patch.setattr(ann.journal, "append_step", append)
+            bob.flag(chosen(7), "unclear")
+        return append(*arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(ann.journal, "append_step", busy)
+    ann.give("shirt", 0, 1)
+    assert len(tries) == 1
+
+
+# ---- in the app and on the command line
+
+
+@pytest.fixture
+def merged(digits: str) -> Workspace:
+    """Digits with two labels that were merged into a third, as one step."""
+    opened = Workspace(digits)
+    for cluster, name in enumerate(("zero", "one")):
+        opened.label(opened.select(f"cluster:{cluster}"), name)
+    opened.merge(["zero", "one"], "digit")
+    return opened
+
+
+def test_the_app_undoes_a_step_of_several_acts_as_what_it_is(merged: Workspace) -> None:
+    both = set(merged.select("label:digit").item_ids)
+    step = "category: zero is now digit and 1 more"
+    test = press(page("map"), f"Undo {step} ({len(both)})")
+    assert told(test) == [f"undone: {step} · {len(both)} items"]
+    assert set(test.session_state["selection"].item_ids) == both
+    assert sorted(Workspace("digits").labels.counts("category")) == ["one", "zero"]
+    test = press(test, f"Redo {step} ({len(both)})")
+    assert told(test) == [f"done again: {step} · {len(both)} items"]
+    assert Workspace("digits").labels.counts("category") == {"digit": len(both)}
+
+
+def test_the_command_line_tells_each_act_of_a_step(
+    curate: Callable[..., Any], merged: Workspace
+) -> None:
+    undone = curate("undo", "-d", merged.name, "--json").value
+    assert [part["undoes"] for part in undone["parts"]] == [4, 3] and undone["undoes"] == 4
+    assert [line.split(": ")[0] for line in curate("redo", "-d", merged.name).out.splitlines()] == [
+        "redo of 3",
+        "redo of 4",
+    ]

@@ -161,6 +161,35 @@ def test_the_assistant_is_kept_per_workspace_atlas_and_field(
     assert len(assistants._kept[workspace]) == assistants.KEPT
 
 
+def test_while_one_assistant_is_made_nobody_waits_for_another(workspace: Workspace) -> None:
+    first = assistant(workspace)
+    key = (first.version, "instance")
+    place = assistants._kept[workspace].setdefault(key, assistants._Place())
+    with place.lock, ThreadPoolExecutor(2) as pool:  # instance is being made
+        assert pool.submit(assistant, workspace).result(timeout=60) is first
+        place.found = first
+        waits = pool.submit(assistant, workspace, None, "instance")
+        assert not waits.done()
+        place.lock.release()
+        assert waits.result(timeout=60) is first
+        place.lock.acquire()
+
+
+def test_sheets_of_others_are_kept_out_of_the_queue(workspace: Workspace) -> None:
+    helper = assistant(workspace)
+    for mode in ("gain", "random"):
+        theirs = helper.queue(mode)[0].rows
+        mine = helper.queue(mode, without=theirs)
+        assert mine and not np.isin(np.concatenate([one.rows for one in mine]), theirs).any()
+
+
+def test_the_highest_are_found_without_ordering_all() -> None:
+    shares = np.random.default_rng(0).random((20, 50), np.float32)
+    for most in (1, 3, 50, 60):
+        expected = np.argsort(-shares, axis=1, kind="stable")[:, :most]
+        assert np.array_equal(assistants._highest(shares, most), expected)
+
+
 def test_a_new_process_knows_what_was_learned_and_how_sure_it_may_be(
     workspace: Workspace, truth: np.ndarray
 ) -> None:

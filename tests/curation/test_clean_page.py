@@ -24,7 +24,8 @@ def desk(digits: str) -> Desk:
 def act(desk: Desk, op: str, sheet: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
     """Tell one act as the browser does, and return the answer; the page is drawn before it."""
     known = {} if sheet is None else {"key": sheet["key"], "version": sheet["version"]}
-    told = {"seq": desk.heard + 1, "op": op, "cut": (sheet or {}).get("cut", 0), **known, **more}
+    told = {"seq": desk.heard + 1, "op": op, "field": desk.field, **known, **more}
+    told.setdefault("cut", (sheet or {}).get("cut", 0))
     take(desk, {"acts": [told]})
     return vars(desk.answers[-1])
 
@@ -88,9 +89,9 @@ def test_category_and_instance_are_two_labels_of_one_act(desk: Desk) -> None:
 def test_an_act_that_is_told_twice_is_done_once(desk: Desk) -> None:
     sheet = first(desk)
     known = {"key": sheet["key"], "version": sheet["version"]}
-    told = {"seq": 1, "op": "unsure", **known, "chosen": [4]}
+    told = {"seq": 1, "op": "unsure", "field": "category", **known, "chosen": [4]}
     take(desk, {"acts": [told]})
-    take(desk, {"acts": [told, {"seq": 2, "op": "skip", **known}]})
+    take(desk, {"acts": [told, {"seq": 2, "op": "skip", "field": "category", **known}]})
     assert [one.words for one in desk.workspace.log()] == ["flag unclear"]
     assert desk.heard == 2
 
@@ -100,7 +101,7 @@ def test_a_sheet_that_was_handed_out_with_the_one_before_can_be_answered_at_once
 ) -> None:
     one, two, three = desk.shown()["sheets"]
     acts = [
-        {"seq": seq, "op": "confirm", "key": this["key"], "version": this["version"],
+        {"seq": seq, "op": "confirm", "field": "category", "key": this["key"], "version": this["version"],
          "next": [following["key"], following["version"]], "labels": {"category": name},
          "cut": this["cut"]}
         for seq, this, following, name in ((1, one, two, "a1"), (2, two, three, "b2"))
@@ -180,6 +181,8 @@ def test_a_refused_sheet_goes_back_to_the_pool(desk: Desk) -> None:
 
 
 def test_a_skipped_sheet_comes_round_again_when_the_others_are_done(desk: Desk) -> None:
+    away = desk.helper.selection(np.arange(400, len(desk.helper.atlas)))
+    desk.workspace.flag(away, "excluded")
     keys = []
     for _ in range(60):
         sheet = first(desk)
@@ -190,6 +193,34 @@ def test_a_skipped_sheet_comes_round_again_when_the_others_are_done(desk: Desk) 
     assert len(keys) > 5 and sheet["key"] == keys[0]
     act(desk, "back")
     assert first(desk)["key"] == keys[-1]
+
+
+def test_skipping_by_chance_brings_other_sheets_and_a_second_curator_has_some(desk: Desk) -> None:
+    act(desk, "mode", value="random")
+    seen: set[str] = set()
+    for _ in range(4):
+        sheet = first(desk)
+        assert not seen & set(sheet["ids"])
+        seen |= set(sheet["ids"])
+        act(desk, "skip", sheet)
+    other = Desk(desk.workspace, desk.version)
+    other.mode = "random"
+    other.taken = desk.helper.atlas.rows_of(np.array(first(other)["ids"])).astype(np.int32)
+    other.current = None
+    theirs = set(other.helper.atlas.item_ids[other.taken].tolist())
+    assert not theirs & set(first(other)["ids"])
+
+
+def test_a_long_sheet_comes_in_pieces_and_nothing_of_it_is_lost(desk: Desk) -> None:
+    rows = np.arange(len(desk.helper.atlas))
+    assert desk.bring(desk.helper.selection(rows), "lasso")
+    one, two = desk.shown()["sheets"][:2]
+    assert (one["title"], two["title"]) == ("lasso, 1 of 2", "lasso, 2 of 2")
+    assert sorted(one["ids"] + two["ids"]) == sorted(desk.helper.atlas.item_ids.tolist())
+    act(desk, "confirm", one, labels={"category": "zero"}, next=[two["key"], two["version"]])
+    assert first(desk)["ids"] == two["ids"]
+    act(desk, "undo")
+    assert [sheet["ids"] for sheet in desk.shown()["sheets"][:2]] == [one["ids"], two["ids"]]
 
 
 def test_a_sheet_is_split_in_place_and_put_together_again(desk: Desk) -> None:
@@ -240,7 +271,7 @@ def test_labels_spread_as_sheets_and_never_by_themselves(desk: Desk) -> None:
     for _ in range(4):
         sheet = first(desk)
         name = f"digit {truth[sheet['ids'][0]]}"
-        act(desk, "confirm", sheet, labels={"category": name}, sure=["spelling"])
+        act(desk, "confirm", sheet, labels={"category": name}, sure=[f"name:category:{name}"])
     head = desk.workspace.journal.head
     answer = act(desk, "spread")
     assert "came back right" in answer["text"]
@@ -279,6 +310,14 @@ def test_doubtful_labels_are_reviewed_and_change_only_when_that_is_said(desk: De
     act(desk, "review")
     sheet = first(desk)
     assert sheet["key"].startswith("review-") and sheet["proposed"] != "digit 3"
+    other = Desk(desk.workspace, desk.version)  # the page was loaded anew
+    lost = {"ids": sheet["ids"], "key": sheet["key"], "value": sheet["proposed"]}
+    act(other, "reopen", **lost)
+    assert first(other)["ids"] == sheet["ids"]
+    away = desk.helper.atlas.rows_of(np.array(sheet["ids"][:1]))
+    desk.workspace.flag(desk.helper.selection(away), "excluded")
+    assert first(desk)["ids"] == sheet["ids"][1:]
+    sheet = first(desk)
     told = act(desk, "confirm", sheet, labels={"category": sheet["proposed"]})
     assert told["kind"] == "ask"
     change = told["choices"][1][1]
@@ -294,18 +333,127 @@ def test_doubtful_labels_are_reviewed_and_change_only_when_that_is_said(desk: De
         {"acts": "confirm"},
         {"acts": [{"op": "skip"}]},
         {"acts": [{"seq": True, "op": "skip"}]},
-        {"acts": [{"seq": 1, "op": 3}]},
-        {"acts": [{"seq": 1, "op": "confirm", "out": [-1]}]},
-        {"acts": [{"seq": 1, "op": "confirm", "out": [1.5]}]},
-        {"acts": [{"seq": 1, "op": "confirm", "cut": 2**60}]},
-        {"acts": [{"seq": 1, "op": "confirm", "labels": {"category": 3}}]},
-        {"acts": [{"seq": 1, "op": "confirm", "next": ["key"]}]},
-        {"acts": [{"seq": 1, "op": "skip"}] * 1000},
+        {"acts": [{"seq": 1, "op": "skip"}, "skip"]},
     ],
 )
 def test_a_message_that_no_page_sends_is_refused_in_one_line(message: object) -> None:
     with pytest.raises(CurationError, match="reload the page"):
         decode_acts(message)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"op": 3},
+        {"out": [-1]},
+        {"out": [1.5]},
+        {"cut": 2**60},
+        {"labels": {"category": 3}},
+        {"next": ["key"]},
+        {"field": None},
+    ],
+)
+def test_an_act_that_cannot_be_read_is_refused_alone(desk: Desk, wrong: dict[str, Any]) -> None:
+    sheet = first(desk)
+    known = {"field": "category", "key": sheet["key"], "version": sheet["version"]}
+    good = {"seq": 2, "op": "unsure", **known, "chosen": [1]}
+    take(desk, {"acts": [{"seq": 1, "op": "confirm", **known, **wrong}, good]})
+    assert [one.kind for one in desk.answers] == ["refused", "done"]
+    assert desk.heard == 2
+
+
+def test_of_a_thousand_acts_the_first_are_heard_and_the_others_when_told_again() -> None:
+    acts = [{"seq": seq, "op": "undo"} for seq in range(1000, 0, -1)]
+    assert [one.seq for one in decode_acts({"acts": acts})] == list(range(1, 201))
+
+
+def test_an_act_on_a_sheet_of_the_other_field_is_stale(desk: Desk) -> None:
+    sheet = first(desk)
+    act(desk, "kind", value="instance")
+    for op in ("confirm", "refuse"):
+        told = act(desk, op, sheet, field="category", labels={"category": "zero"})
+        assert told["kind"] == "stale" and desk.workspace.journal.head == 0
+    act(desk, "reopen", field="category", ids=sheet["ids"], key=sheet["key"])
+    assert desk.field == "category" and first(desk)["ids"] == sheet["ids"]
+
+
+def test_changing_labels_of_one_field_leaves_the_other_and_what_came_after(desk: Desk) -> None:
+    sheet, workspace = first(desk), desk.workspace
+    rows = desk.helper.atlas.rows_of(np.array(sheet["ids"]))
+    workspace.label(desk.helper.selection(rows), "theirs", made_by="other")
+    workspace.label(desk.helper.selection(rows[:7]), "old", field="instance", made_by="other")
+    named = {"labels": {"category": "mine", "instance": "new"}, "out": [9]}
+    answer = act(desk, "confirm", sheet, **named)
+    sure = answer["choices"][1][1]["sure"]
+    assert answer["kind"] == "ask" and answer["choices"][1][0] == "Change them to mine"
+    answer = act(desk, "confirm", sheet, **named, sure=sure)
+    assert answer["kind"] == "ask" and answer["text"].startswith("7 of these")
+    workspace.label(desk.helper.selection(rows[10:12]), "x", field="instance", made_by="other")
+    late = act(desk, "confirm", sheet, **named, sure=answer["choices"][1][1]["sure"])
+    assert late["kind"] == "ask" and late["text"].startswith("9 of these")
+    assert not labelled(desk, "mine") and not labelled(desk, "new", "instance")
+    words, keep = late["choices"][0]
+    assert words == "Keep theirs"
+    act(desk, "confirm", sheet, **named, **keep)
+    assert labelled(desk, "mine") == set(sheet["ids"]) - {sheet["ids"][9]}
+    assert labelled(desk, "old", "instance") == set(sheet["ids"][:7])
+    assert labelled(desk, "new", "instance") == {*sheet["ids"][7:9], *sheet["ids"][12:]}
+    refused = workspace.labels.refused("category")["mine"]
+    assert set(workspace.journal.item_ids(refused).tolist()) == {sheet["ids"][9]}
+
+
+def test_an_instance_is_given_where_all_have_a_category_by_now(desk: Desk) -> None:
+    sheet, workspace = first(desk), desk.workspace
+    rows = desk.helper.atlas.rows_of(np.array(sheet["ids"]))
+    workspace.label(desk.helper.selection(rows), "zero", made_by="other")
+    told = act(desk, "confirm", sheet, labels={"category": "zero", "instance": "one of mine"})
+    assert labelled(desk, "one of mine", "instance") == set(sheet["ids"])
+    assert f"{len(rows)} got the instance one of mine." in told["text"]
+
+
+def test_an_act_is_one_step_that_another_session_takes_back_whole(desk: Desk) -> None:
+    sheet = first(desk)
+    act(desk, "confirm", sheet, labels={"category": "zero", "instance": "a"}, out=[0])
+    assert desk.shown()["undo"] == "category: zero"
+    other = Desk(desk.workspace, desk.version)
+    assert act(other, "undo")["text"].count("·") == 3
+    assert not labelled(desk, "zero") and not labelled(desk, "a", "instance")
+    assert not desk.workspace.labels.refused("category")
+    act(other, "redo")
+    assert len(labelled(desk, "a", "instance")) == len(labelled(desk, "zero")) > 0
+
+
+def test_where_one_label_cannot_be_nothing_of_the_act_is_written(desk: Desk) -> None:
+    sheet = first(desk)
+    bad = {"category": "zero", "instance": "<b>"}
+    assert act(desk, "confirm", sheet, labels=bad, out=[0])["kind"] == "refused"
+    assert desk.workspace.journal.head == 0
+
+
+def test_a_label_that_was_renamed_or_deleted_comes_back_only_when_that_is_said(
+    desk: Desk,
+) -> None:
+    act(desk, "confirm", first(desk), labels={"category": "two"})
+    desk.workspace.rename("two", "Quux")
+    assert desk.shown()["slots"][0] == "Quux"
+    sheet = first(desk)
+    told = act(desk, "confirm", sheet, labels={"category": "two"})
+    assert told["kind"] == "ask"
+    assert [words for words, _ in told["choices"]] == ["Use Quux", "two again"]
+    assert not labelled(desk, "two")
+    desk.workspace.delete_label("Quux")
+    assert desk.shown()["slots"][0] == ""
+    told = act(desk, "confirm", sheet, labels={"category": "two"})
+    assert [words for words, _ in told["choices"]] == ["Leave it", "two again"]
+    act(desk, "confirm", sheet, labels={"category": "two"}, **told["choices"][1][1])
+    assert labelled(desk, "two") == set(sheet["ids"][: sheet["cut"]])
+    assert desk.shown()["slots"][0] == "two"
+
+
+def test_a_label_that_was_taken_back_can_be_given_again_unasked(desk: Desk) -> None:
+    act(desk, "confirm", first(desk), labels={"category": "zero"})
+    act(desk, "undo")
+    assert act(desk, "confirm", first(desk), labels={"category": "zero"})["kind"] == "done"
 
 
 def test_positions_that_the_sheet_does_not_have_are_refused(desk: Desk) -> None:

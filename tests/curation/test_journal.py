@@ -242,7 +242,7 @@ def test_a_decision_is_flushed_before_it_is_acknowledged(journal: Journal) -> No
         "UPDATE decisions SET value = 'other'",
         "DELETE FROM decisions",
         "INSERT OR REPLACE INTO decisions SELECT seq, decision_id, made_at, 'eve', action, field, "
-        "value, items, n_items, atlas_version, undoes, note, source, replaces, part_of "
+        "value, items, n_items, atlas, undoes, note, source, replaces, part_of "
         "FROM decisions",
         "UPDATE items SET item_no = 500",
         "DELETE FROM items",
@@ -455,3 +455,30 @@ def test_decisions_are_read_newest_first_in_parts_and_by_number(
     assert [one.seq for one in journal.naming(6)] == [7]
     assert journal.identity(3) == journal.decisions([3])[0].decision_id
     assert journal.identity(9) is None
+
+
+def test_a_step_of_no_act_is_refused(journal: Journal) -> None:
+    with pytest.raises(CurationError, match="a step needs an act, got none"):
+        journal.append_step([], made_by="ann")
+    assert journal.head == 0
+
+
+def test_only_decisions_about_what_is_watched_overtake(journal: Journal) -> None:
+    label(journal, "x", 5, by="bob")
+    more = {"made_by": "ann", "head": 0}
+    act = Act("label", BitMap([1]), "category", "y")
+    assert journal.append_step([act], watched=BitMap([1, 2]), **more)[0].seq == 2
+    with pytest.raises(Overtaken):
+        journal.append_step([act], watched=BitMap([2, 5]), **more)
+
+
+def test_a_part_that_is_undone_already_is_not_undone_again(journal: Journal) -> None:
+    """As a process of an older version leaves it, which knows no steps."""
+    step = journal.append_step(
+        [Act("label", BitMap([item]), "category", "x") for item in (3, 4)], made_by="ann"
+    )
+    journal._insert("ann", Act("undo", BitMap([4]), "category", "x"), step[1].seq)
+    assert [act.seq for act in journal.parts(step[0], "undo")] == [step[0].seq]
+    assert [act.undoes for act in journal.back("undo", "ann")] == [step[0].seq]
+    assert [act.undoes for act in journal.back("redo", "ann")] == [act.seq for act in step]
+    assert journal.parts(step[0], "redo") == []

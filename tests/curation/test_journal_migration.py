@@ -53,9 +53,24 @@ def test_an_older_journal_is_brought_forward_and_keeps_every_row(old: Path) -> N
         assert journal.redo("ann").value == "skirt"
         assert [decision.source for decision in journal.since()] == [None] * 4
         assert journal._pragma("user_version") == SCHEMA_VERSION
-    assert rows(old, FIRST)[:3] == before
+    assert rows(old, FIRST.replace("atlas_version", "atlas"))[:3] == before
     with closing(sqlite3.connect(old)) as file, pytest.raises(sqlite3.IntegrityError):
         file.execute("UPDATE decisions SET source = 'review'")
+
+
+def test_a_process_of_an_older_version_can_neither_read_nor_write_on(old: Path) -> None:
+    """It looks at the version only when it opens: what it does afterwards must fail."""
+    with closing(sqlite3.connect(old)) as running:
+        running.execute(f"SELECT {FIRST} FROM decisions").fetchall()
+        with Journal(old) as journal:
+            head = journal.head
+            for statement in (
+                f"SELECT {FIRST} FROM decisions",
+                f"INSERT INTO decisions ({FIRST}) SELECT 99{', NULL' * 11}",
+            ):
+                with pytest.raises(sqlite3.OperationalError, match="atlas_version"):
+                    running.execute(statement)
+            assert journal.head == head
 
 
 def test_a_step_that_fails_leaves_the_journal_as_it_was(

@@ -224,14 +224,24 @@ def replay(decisions: list[Decision]) -> dict[str, object]:
                 flags[item] &= ~FLAG_BITS[str(act.value)]
                 flags[item] |= FLAG_BITS[str(act.value)] if act.action == "flag" else 0
     dismissed = {act.value for act in acts if act.action == "dismiss"}
+    refused = {
+        value: left
+        for value, items in replay_refusals(acts).items()
+        if (left := {item for item in items if state["category"][item] != value})
+    }
+    told = {"people": people, "flags": flags, "dismissed": dismissed, "refused": refused}
+    return {**state, **told}
+
+
+def replay_refusals(acts: list[Decision]) -> dict[str | None, set[int]]:
     refused: dict[str | None, set[int]] = {}
     for act in acts:
         if act.action == "refuse":
-            left = {item for item in act.items if state["category"][item] != act.value}
-            refused[act.value] = refused.get(act.value, set()) | left
-    refused = {value: items for value, items in refused.items() if items}
-    told = {"people": people, "flags": flags, "dismissed": dismissed, "refused": refused}
-    return {**state, **told}
+            refused[act.value] = refused.get(act.value, set()) | set(act.items)
+        elif act.replaces in refused and act.value is not None:
+            gone = refused.pop(act.replaces)
+            refused[act.value] = refused.get(act.value, set()) | gone
+    return refused
 
 
 def folded(state: LabelState) -> dict[str, object]:
@@ -397,3 +407,58 @@ def test_reads_are_whole_while_another_thread_refreshes(journal: Journal) -> Non
         reader.join()
     assert not torn
     assert state.category([0]).tolist() == ["label 99"]
+
+
+def test_a_fold_that_fails_half_way_is_not_folded_on(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = LabelState(journal)
+    for who, value in (("ann", "x"), ("bob", "y"), ("eve", "z")):
+        label(journal, value, 0, 1, by=who)
+    head = state.refresh()
+    journal.undo("eve")
+    journal.undo("bob")
+    calls = []
+
+    def once(seqs: np.ndarray) -> dict[int, BitMap]:
+        calls.append(seqs)
+        if len(calls) == 2:
+            raise CurationError("the disk was away")
+        return journal.items_of(seqs)
+
+    assert state._state is not None
+    monkeypatch.setattr(state._state, "_read", once)
+    with pytest.raises(CurationError, match="the disk was away"):
+        state.refresh()
+    assert state.category([0, 1]).tolist() == ["x", "x"], "whole even before the next refresh"
+    assert state.refresh() == head + 2
+    journal.redo("bob")
+    state.refresh()
+    assert folded(state) == folded(LabelState(journal)) == replay(journal.since())
+
+
+def test_undone_acts_that_nothing_stood_before_need_no_look_at_the_others(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for item in range(N):
+        label(journal, "x", item)
+    for _ in range(N):
+        journal.undo("ann")
+    asked: list[object] = []
+    monkeypatch.setattr("curation.folding.Folded.counting", lambda *given: asked.append(given))
+    assert LabelState(journal).category(ALL).tolist() == [None] * N
+    assert asked == []
+
+
+def test_undone_refusals_are_read_once_and_not_for_each(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for item in range(N):
+        journal.append("refuse", items=BitMap([item]), made_by="ann", field="category", value="x")
+    for _ in range(N - 1):
+        journal.undo("ann")
+    reads, read = [], journal.refusals
+    monkeypatch.setattr(journal, "refusals", lambda field: reads.append(field) or read(field))
+    state = LabelState(journal)
+    assert state.refused("category") == state.refused("category") == {"x": BitMap([0])}
+    assert reads == ["category"]

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from curation.learning import classifier as classifiers
+from curation.learning import spreading as spreadings
 from curation.learning.calibration import Odds, expected_calibration_error, softmax, stack
 from curation.learning.classifier import NONE, Classifier, Proposals, most_voted
 from curation.learning.spreading import spread
@@ -270,6 +271,22 @@ def test_labels_do_not_cross_to_an_island() -> None:
     assert np.array_equal(truth[near[:, 0]], truth)  # no edge leaves a blob
     found = spread(near, codes, at_least=0.0)
     assert (found.proposals.codes[truth == 2] == NONE).all()
+
+
+def test_labels_that_flow_in_blocks_reach_the_same_items(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, truth, near = blobs(spread=0.8)
+    codes = np.where(some(truth, 15) == NONE, NONE, some(truth, 15) * 7).astype(np.int32)
+    whole = spread(near, codes, at_least=0.0)
+    monkeypatch.setattr(spreadings, "BLOCK", 3 * len(truth))
+    parts = spread(near, codes, at_least=0.0)
+    assert (whole.proposals.codes != NONE).sum() > 150
+    assert np.array_equal(parts.proposals.codes, whole.proposals.codes)
+    np.testing.assert_allclose(parts.proposals.confidence, whole.proposals.confidence, atol=1e-5)
+
+
+def test_a_map_of_no_items_is_empty() -> None:
+    nobody = Classifier(np.zeros((0, 4), np.float32), np.zeros((0, 3), np.int32), NOBODY)
+    assert nobody.tell(NOBODY) == 0 and len(nobody.proposals()) == 0
 
 
 @pytest.mark.parametrize("each", [1, 0])

@@ -145,14 +145,14 @@ def test_diverse_shows_every_blob_and_what_is_far_from_the_labelled() -> None:
     some = pool(known=30)
     bare = np.where(some.cluster == 1, NONE, some.labelled).astype(np.int32)
     lonely = dataclasses.replace(some, labelled=bare, open=bare == NONE)
-    (sheet,) = queue(lonely, "diverse")
+    sheet = queue(lonely, "diverse")[0]
     assert (some.cluster[sheet.rows[:1]] == 1).all()
     assert set(some.cluster[sheet.rows].tolist()) == {0, 1, 2}
 
 
 def test_representative_shows_the_middles_of_every_blob() -> None:
     some = pool()
-    (sheet,) = queue(some, "representative")
+    sheet = queue(some, "representative")[0]
     counts = np.bincount(some.cluster[sheet.rows], minlength=3)
     assert (counts >= 10).all()
 
@@ -161,6 +161,35 @@ def test_random_differs_by_its_seed() -> None:
     some = pool()
     first, second = (queue(some, "random", random_state=seed)[0].key for seed in (0, 1))
     assert first != second
+
+
+@pytest.mark.parametrize("mode", ["diverse", "representative", "random"])
+def test_modes_without_kinds_have_the_next_sheets_ready_and_no_item_is_on_two(mode: str) -> None:
+    some = pool()
+    found = queue(some, mode)
+    shown = np.concatenate([sheet.rows for sheet in found])
+    assert len(found) == batches.AT_ONCE and len(np.unique(shown)) == len(shown)
+    assert [sheet.key for sheet in queue(some, mode, limit=1)] == [found[0].key]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_what_is_passed_over_is_on_no_sheet_and_every_item_gets_its_turn(mode: str) -> None:
+    some = pool(known=30)
+    passed = np.zeros(0, np.int32)
+    for _ in range(40):
+        found = queue(some.without(passed), mode)
+        if not found:
+            break
+        assert not np.isin(found[0].rows, passed).any()
+        passed = np.union1d(passed, found[0].rows)
+    assert passed.tolist() == np.flatnonzero(some.open).tolist()
+
+
+def test_the_rest_of_a_cluster_that_was_passed_over_comes_after_the_others() -> None:
+    some = pool()
+    first = queue(some)[0]
+    titles = [sheet.title for sheet in queue(some.without(first.rows))]
+    assert titles == ["cluster 1", "cluster 2", "cluster 0"]
 
 
 def test_an_unknown_mode_is_refused_with_the_known_ones() -> None:

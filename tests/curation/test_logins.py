@@ -36,7 +36,13 @@ client_secret = "ours"
 server_metadata_url = "http://127.0.0.1:9/.well-known/openid-configuration"
 """
 ROLES = '[people]\n"ada@example.org" = "admin"\n"vic@example.org" = "view"\n'
-CLAIMS = {"is_logged_in": True, "origin": ORIGIN, "sub": "17", "email": "vic@example.org"}
+CLAIMS = {
+    "is_logged_in": True,
+    "origin": ORIGIN,
+    "sub": "17",
+    "email": "vic@example.org",
+    "email_verified": True,
+}
 
 
 @pytest.fixture
@@ -251,12 +257,14 @@ def test_a_sign_of_life_is_given_under_the_name_of_the_login(
     ("claims", "name"),
     [
         ({"email": "Ada@Example.org", "email_verified": True}, "ada@example.org"),
-        ({"email": "ada@example.org"}, "ada@example.org"),
+        ({"email": "ada@example.org"}, "somebody (17)"),
+        ({"email": "straße@example.org", "email_verified": True}, "straße@example.org"),
         ({"email": "ada@example.org", "email_verified": "true"}, "ada@example.org"),
         ({"email": "ada@example.org", "email_verified": "false"}, "somebody (17)"),
         ({"email": "ada@example.org", "email_verified": None}, "somebody (17)"),
         ({"email": "", "name": "ada@example.org"}, "ada@example.org (17)"),
         ({"name": "Ada"}, "Ada (17)"),
+        ({"name": "Ada", "iss": "https://login.example.com/v2"}, "Ada (17 at login.example.com)"),
     ],
 )
 def test_a_person_is_the_address_that_the_provider_vouches_for(
@@ -270,4 +278,4 @@ def test_a_person_is_the_address_that_the_provider_vouches_for(
 @pytest.mark.parametrize("email", ["ada\x07@example.org", "<b>@example.org", "x" * 300])
 def test_a_name_that_no_decision_could_carry_is_refused(login: None, email: str) -> None:
     with pytest.raises(CurationError, match="name of the login"):
-        person_of({"sub": "17", "email": email})
+        person_of({"sub": "17", "email": email, "email_verified": True})

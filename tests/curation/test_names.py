@@ -64,8 +64,17 @@ def test_an_items_own_label_counts_for_more_than_its_neighbours():
     assert names(found) == ["hat"]
 
 
+def test_an_item_votes_for_the_most_common_of_its_neighbours_and_unused_labels_cost_nothing():
+    codes = np.array([-1, -1, 9, 9, 4, 10**6], np.int32)
+    near = np.array([[4, 3, 2], [5, 4, -1], [0, 1, 3], [0, 1, 2], [0, 1, 2], [0, 1, 2]], np.int32)
+    legend = ["unused"] * (10**6 + 1)
+    legend[9], legend[4] = "hat", "shoe"
+    found = suggest(np.arange(2), VECTORS, near, codes, legend)
+    assert [(one.name, one.score) for one in found] == [("shoe", 0.2), ("hat", 0.2)]
+
+
 def test_imported_names_count_for_their_share():
-    imported = np.array(["cat", "cat", "dog", None, "cat", "cat"], object)
+    imported = np.array(["cat", "cat", "dog", None], object)
     found = suggest(np.arange(4), VECTORS, ALONE, NOBODY, [], imported=imported)
     assert names(found) == ["cat", "dog"]
     assert found[0].why == "2 of 4 were imported with it"
@@ -90,7 +99,7 @@ def test_words_are_chosen_by_the_items_that_are_nearest_to_them():
 
 def test_few_items_are_less_convincing_than_many_of_the_same_share():
     imported = np.array(["cat"] * 6, object)
-    few = suggest(np.arange(1), VECTORS, ALONE, NOBODY, [], imported=imported)
+    few = suggest(np.arange(1), VECTORS, ALONE, NOBODY, [], imported=imported[:1])
     many = suggest(np.arange(6), VECTORS, ALONE, NOBODY, [], imported=imported)
     assert few[0].score < many[0].score < 1
 

@@ -235,6 +235,9 @@ def test_alpha_of_very_many_items_is_of_some_drawn_at_random(
     assert drawn == again
     assert (drawn.items, drawn.alpha_items) == (600, 400)
     assert drawn.alpha == pytest.approx(whole.alpha, abs=0.03)
+    monkeypatch.setattr("curation.agreement.MOST_COUNTS", 100 * 2)
+    few = agreement(people["tom"])
+    assert (few.items, few.alpha_items, few.fleiss_items) == (600, 100, 100)
 
 
 # -- review ------------------------------------------------------------------------------------

@@ -290,6 +290,15 @@ def test_what_somebody_else_settled_meanwhile_stays_as_it_is(divided: People) ->
     ]
 
 
+def test_what_others_settled_altogether_is_said_and_nothing_written(divided: People) -> None:
+    test = page("review")
+    say(divided, "eve", "dog", *left(divided), source="review")
+    head = divided["eve"].journal.head
+    press(test, "All 6: cat")
+    assert divided["eve"].journal.head == head
+    assert told(test) == ["somebody else has settled these meanwhile; nothing was changed"]
+
+
 @pytest.mark.parametrize("name", ["Conflicts", "Agreement"])
 def test_one_curator_alone_is_told_how_a_second_one_joins(people: People, name: str) -> None:
     say(people, "tester", "cat", 0)

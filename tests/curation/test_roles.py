@@ -7,7 +7,7 @@ import pytest
 
 from curation import people, roles
 from curation.people import ROLES, Person, acting_as
-from curation.workspace import Workspace
+from curation.workspace import EXPORTS, Workspace
 from embeddings.errors import CurationError
 
 VIEW, LABEL, ADMIN = (Person(f"{role}@example.org", role) for role in ROLES[1:])
@@ -99,7 +99,7 @@ def test_a_role_that_is_taken_away_ends_what_an_open_session_may_do(
     at_the_door[0] = LABEL
     workspace.label(workspace.select("cluster:1"), "one")
     at_the_door[0] = Person(LABEL.name, "view")
-    with pytest.raises(CurationError, match="may not decide anything; you may look and export"):
+    with pytest.raises(CurationError, match="may not decide anything or export; you may look"):
         workspace.undo()
     at_the_door[0] = None
     assert workspace.label(workspace.select("cluster:3"), "three").made_by == "tester"
@@ -180,3 +180,21 @@ def test_a_file_that_is_laid_out_otherwise_is_left_alone(file: Path) -> None:
     with pytest.raises(CurationError, match="edit it by hand"):
         roles.give("bob", "label")
     assert file.read_text() == other
+
+
+def test_only_an_admin_exports_wherever_the_server_may_write(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    usual = EXPORTS / tmp_path.name
+    with acting_as(Person("vic", "view")), pytest.raises(CurationError, match="or export"):
+        workspace.export("csv", usual)
+    with acting_as(Person("lea", "label")):
+        for to, overwrite in (
+            (tmp_path / "out", False),
+            (EXPORTS / ".." / "x", False),
+            (usual, True),
+        ):
+            with pytest.raises(CurationError, match="wherever the server may"):
+                workspace.export("csv", to, overwrite=overwrite)
+    with acting_as(Person("ada", "admin")):
+        assert (workspace.export("csv", tmp_path / "out") / "manifest.json").is_file()

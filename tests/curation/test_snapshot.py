@@ -193,3 +193,45 @@ def test_a_renamed_label_keeps_its_code_in_the_file_too(journal: Journal, kept: 
     opened = state_of(journal, kept)
     assert read_from(opened) == journal.head
     assert opened.codes("category")[1][:3] == ["new", "y", "z"]
+
+
+def test_a_journal_put_back_in_place_under_an_open_state_is_folded_anew(
+    journal: Journal, kept: Path, tmp_path: Path
+) -> None:
+    def label(value: str, items: list[int]) -> None:
+        journal.append("label", items=BitMap(items), made_by="a", field="category", value=value)
+
+    label("before", [0])
+    with closing(sqlite3.connect(tmp_path / "backup.sqlite")) as backup:
+        journal._db.backup(backup)
+        label("lost", [1, 2])
+        state = LabelState(journal, kept)
+        assert not state.restored()
+        backup.backup(journal._db)
+    for item in range(10, 30):  # by others, past the old head before anybody asks again
+        label("after", [item])
+    assert state.restored(), "so that a server opens the dataset anew"
+    state.refresh()
+    state.settle()
+    assert told(state) == told(LabelState(journal)) == told(state_of(journal, kept))
+    assert state.counts("category") == {"before": 1, "after": 20}
+    assert state.restored(), "others may still hold what was"
+    assert read_from(state_of(journal, kept)) == journal.head
+
+
+def test_what_was_refused_goes_by_its_new_name_with_the_file_too(
+    journal: Journal, kept: Path
+) -> None:
+    journal.append("refuse", items=BitMap([1]), made_by="a", field="category", value="x")
+    journal.append("label", items=BitMap([2]), made_by="a", field="category", value="x")
+    act = Act("label", BitMap([2]), "category", "new", replaces="x")
+    journal.append_step([act], made_by="eve")
+    for item in range(10, 20):
+        journal.append("label", items=BitMap([item]), made_by="a", field="category", value="y")
+    state_of(journal, kept)
+    opened = state_of(journal, kept)
+    assert read_from(opened) == journal.head
+    assert opened.refused("category") == {"new": BitMap([1])}
+    journal.undo("eve")
+    opened.refresh()
+    assert opened.refused("category") == {"x": BitMap([1])}

@@ -1,9 +1,10 @@
 """The acts of a curator as buttons and keys: label, exclude, flag, undo, redo."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import streamlit as st
+from pyroaring import BitMap
 
 from curation.app import state
 from curation.app.components.frame import literal
@@ -132,7 +133,9 @@ def restore_bar(workspace: Workspace) -> None:
 
 def clean_button() -> None:
     """Draw what takes the selection to the Clean page, as a sheet with its strays at the end."""
-    st.button("Clean these", key="clean-these", type="tertiary", shortcut=CLEAN_KEY, on_click=_clean)
+    st.button(
+        "Clean these", key="clean-these", type="tertiary", shortcut=CLEAN_KEY, on_click=_clean
+    )
 
 
 @state.undivided()
@@ -147,26 +150,28 @@ def history_buttons(workspace: Workspace) -> None:
     """Draw Undo and Redo; each says what it would take back or bring back."""
     back = workspace.journal.undoable(workspace.made_by)
     again = workspace.journal.redoable(workspace.made_by)
+    takes = [] if back is None else workspace.journal.parts(back, "undo")
+    brings = [] if again is None else workspace.journal.parts(again, "redo")
     left, right = st.columns(2)
     left.button(
-        "Undo" if back is None else f"Undo {literal(back.words)} ({back.n_items:,})",
+        f"Undo {literal(_words(takes))} ({len(_items(takes)):,})" if takes else "Undo",
         icon=":material/undo:",
         key="act-undo",
         shortcut=UNDO_KEY,
         disabled=back is None,
         width="stretch",
-        help=None if back is None else f"Undo {literal(_told(back))}",
-        on_click=lambda: _undo(workspace, back),
+        help=f"Undo {literal(_told(*takes))}" if takes else None,
+        on_click=lambda: _undo(workspace, takes),
     )
     right.button(
-        "Redo" if again is None else f"Redo {literal(again.words)} ({again.n_items:,})",
+        f"Redo {literal(_words(brings))} ({len(_items(brings)):,})" if brings else "Redo",
         icon=":material/redo:",
         key="act-redo",
         shortcut=REDO_KEY,
         disabled=again is None,
         width="stretch",
-        help=None if again is None else f"Redo {literal(_told(again))}",
-        on_click=lambda: _redo(workspace, again),
+        help=f"Redo {literal(_told(*brings))}" if brings else None,
+        on_click=lambda: _redo(workspace, brings),
     )
 
 
@@ -219,28 +224,28 @@ def _clear(workspace: Workspace, field: str) -> None:
 
 
 @state.undivided()
-def _undo(workspace: Workspace, shown: Decision | None) -> None:
-    """Undo the act that the button showed and no other; its items are selected again."""
-    if shown is None:
+def _undo(workspace: Workspace, shown: list[Decision]) -> None:
+    """Undo the step that the button showed and no other; its items are selected again."""
+    if not shown:
         return
 
     def work() -> str:
-        items, atlas = workspace.undo(seq=shown.seq).items, state.atlas(workspace)
-        state.give_back(atlas, workspace.rows_with(items, atlas.version))
-        return f"undone: {_told(shown)}"
+        undone, atlas = workspace.back("undo", seq=shown[-1].seq), state.atlas(workspace)
+        state.give_back(atlas, workspace.rows_with(_items(undone), atlas.version))
+        return f"undone: {_told(*shown)}"
 
     state.act(work)
 
 
 @state.undivided()
-def _redo(workspace: Workspace, shown: Decision | None) -> None:
-    """Redo the act that the button showed, and no other."""
-    if shown is None:
+def _redo(workspace: Workspace, shown: list[Decision]) -> None:
+    """Redo the step that the button showed, and no other."""
+    if not shown:
         return
 
     def work() -> str:
-        workspace.redo(seq=shown.seq)
-        return f"done again: {_told(shown)}"
+        workspace.redo(seq=shown[0].seq)
+        return f"done again: {_told(*shown)}"
 
     state.act(work)
 
@@ -255,9 +260,18 @@ def _finish(decision: Decision) -> str:
     return _told(decision)
 
 
-def _told(decision: Decision) -> str:
-    items = "item" if decision.n_items == 1 else "items"
-    return f"{decision.words} · {decision.n_items:,} {items}"
+def _told(*step: Decision) -> str:
+    count = len(_items(step))
+    return f"{_words(step)} · {count:,} {'item' if count == 1 else 'items'}"
+
+
+def _words(step: Sequence[Decision]) -> str:
+    more = len(step) - 1
+    return f"{step[0].words} and {more:,} more" if more else step[0].words
+
+
+def _items(step: Sequence[Decision]) -> BitMap:
+    return BitMap().union(*(decision.items for decision in step))
 
 
 def _labelled(decision: Decision, chosen: Selection) -> str:

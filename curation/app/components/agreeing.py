@@ -59,7 +59,8 @@ def compared(workspace: Workspace, field: str) -> Agreement:
 def _figures(found: Agreement) -> None:
     left, right = st.columns(2)
     left.metric("Krippendorff's alpha", _number(found.alpha))
-    left.caption(f"All {found.items:,} items that two or more people labelled.")
+    which = "All" if found.alpha_items == found.items else f"{found.alpha_items:,} drawn of the"
+    left.caption(f"{which} {found.items:,} items that two or more people labelled.")
     right.metric("Fleiss' kappa", _number(found.fleiss))
     right.caption(
         f"The {found.fleiss_items:,} items that exactly {found.fleiss_raters} people labelled."

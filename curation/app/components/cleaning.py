@@ -13,7 +13,7 @@ from curation.app.components.cleaning_wire import Told
 from curation.assistant import Assistant, assistant
 from curation.learning.batches import MODES, Batch
 from curation.overview import label_names
-from curation.schema import FIELDS, Selection
+from curation.schema import FIELDS, Decision, Selection
 from curation.workspace import Workspace
 from embeddings.errors import CurationError
 from embeddings.schema import Int32
@@ -25,6 +25,7 @@ HANDED = 120  # sheets that acts may come back about
 ANSWERS = 50
 SLOTS = 9  # labels on number keys
 OFFERED = 2_000  # labels to complete from
+RENAMES = 50  # decisions about a label in which its new name is looked for
 PACE = 300.0  # seconds over which labels per minute are counted
 
 
@@ -84,13 +85,16 @@ class Desk:
         self.done: list[Done] = []  # newest last
         self.undone: list[Done] = []
         self._labelled: list[tuple[float, int]] = []
-        self._queued: tuple[tuple[int, str, str], list[Batch]] | None = None
+        self._queued: tuple[tuple[int, str, str, bytes], list[Batch]] | None = None
+        self._helper: Assistant | None = None
         self._used: list[str] = []
 
     @property
     def helper(self) -> Assistant:
         """The assistant of the field that is worked on."""
-        return assistant(self.workspace, self.version, self.field)
+        if self._helper is None or self._helper.field != self.field:
+            self._helper = assistant(self.workspace, self.version, self.field)
+        return self._helper
 
     # ---- what the page shows
 
@@ -114,7 +118,7 @@ class Desk:
             "slots": self._slots(known[self.field]),
             "heard": self.heard,
             "answers": [vars(answer) for answer in self.answers],
-            "undo": None if back is None else back.words,
+            "undo": None if back is None else self.workspace.journal.parts(back, "undo")[0].words,
             "redo": None if again is None else again.words,
         }
 
@@ -131,10 +135,9 @@ class Desk:
         waits = wire.still_open(self.helper)
         free = np.ones(len(waits), np.bool_)
         line: list[Batch] = []
-        hand = [*self.in_hand(), *self.front]
+        hand = [part for one in (*self.in_hand(), *self.front) for part in wire.pieces(one)]
+        mine = {batch.key for batch in hand}
         for at, batch in enumerate(hand + self._queue()):
-            if at == len(hand):
-                free[self.taken] = False
             rest = self._rest(batch, waits, free)
             if rest is None or (line and at >= len(hand) and 2 * len(rest) < len(batch)):
                 continue  # mostly on sheets before it: it is made anew when those are done
@@ -143,25 +146,23 @@ class Desk:
         if not line and len(self.passed):
             self.passed = self.passed[:0]  # all that is left was skipped: it comes round again
             return self.line_up()
-        mine = {batch.key for batch in self.front}
         self.current = line[0] if line else None
         self.front = [batch for batch in line[1:] if batch.key in mine]
         return line
 
     def _queue(self) -> list[Batch]:
-        """Return the assistant's sheets, less those that were skipped."""
-        state = (self.helper.refresh(), self.mode, self.field)
+        """Return the assistant's sheets of what was not skipped and is on no sheet of others."""
+        away = np.union1d(self.passed, self.taken).astype(np.int32)
+        state = (self.helper.refresh(), self.mode, self.field, away.tobytes())
         if self._queued is None or self._queued[0] != state:
-            self._queued = (state, self.helper.queue(self.mode, limit=WHOLE + CARDS))
-        passed = np.zeros(len(self.helper.atlas), np.bool_)
-        passed[self.passed] = True
-        return [batch for batch in self._queued[1] if 2 * passed[batch.rows].sum() < len(batch)]
+            found = self.helper.queue(self.mode, limit=WHOLE + CARDS, without=away)
+            self._queued = (state, found)
+        return self._queued[1]
 
     def _rest(self, batch: Batch, waits: wire.Mask, free: wire.Mask) -> Batch | None:
         """Return what of a sheet is still open and on no other; its key stays."""
         keep = free[batch.rows]
-        keep &= self._disputed(batch) if _is_review(batch) else waits[batch.rows]
-        keep[np.flatnonzero(keep)[wire.LONGEST :]] = False
+        keep &= self.disputed(batch) if is_review(batch) else waits[batch.rows]
         if keep.all():
             return batch
         if not keep.any():
@@ -169,11 +170,12 @@ class Desk:
         cut = int(np.count_nonzero(keep[: batch.cut]))
         return replace(batch, rows=batch.rows[keep], cut=cut)
 
-    def _disputed(self, batch: Batch) -> wire.Mask:
+    def disputed(self, batch: Batch) -> wire.Mask:
         """Which items of a sheet of doubtful labels (m,) still carry another than is proposed."""
         codes, names = wire.codes_of(self.helper)[batch.rows], self.helper_names()
         held = names.index(batch.proposed) if batch.proposed in names else -1
-        found: wire.Mask = (codes >= 0) & (codes != held)
+        excluded = self.workspace.excluded(self.workspace.item_nos(self.version)[batch.rows])
+        found: wire.Mask = (codes >= 0) & (codes != held) & ~excluded
         return found
 
     def helper_names(self) -> list[str]:
@@ -204,7 +206,24 @@ class Desk:
             used = self.workspace.labels.counts(self.field)
             self.slots = [name for name in known if used.get(name)][:SLOTS]
             self._used = list(self.slots)
+        now = [self.now_called(name, self.field) for name in self.slots]
+        once = [name if name not in now[:at] else None for at, name in enumerate(now)]
+        self.slots = [name or "" for name in once]  # what is gone leaves its key free
         return self.slots
+
+    def now_called(self, label: str, field: str) -> str | None:
+        """Return what a label is called since somebody renamed it; None where it was deleted."""
+        counts, seen = self.workspace.labels.counts(field), set[str]()
+        while not counts.get(label) and label not in seen:
+            seen.add(label)
+            acts = self.workspace.journal.newest(RENAMES, label=label)
+            went = [one for one in acts if one.field == field and one.replaces == label]
+            if not went or went[0].action == "undo":
+                return label
+            if went[0].value is None:
+                return None
+            label = went[0].value
+        return label
 
     def use(self, name: str) -> None:
         """Give a label a number key: a free one, or that of the label not used for longest."""
@@ -213,6 +232,9 @@ class Desk:
             self._used.remove(name)
         self._used.append(name)
         if name in self.slots:
+            return
+        if "" in self.slots:
+            self.slots[self.slots.index("")] = name
             return
         if len(self.slots) < SLOTS:
             self.slots.append(name)
@@ -225,7 +247,7 @@ class Desk:
     def sheet_of(self, told: Told) -> Batch:
         """Return the sheet that an act was done on, as it was handed out."""
         batch = self._handed.get((told.key, told.version))
-        if batch is None:
+        if batch is None or told.field != self.field:
             raise Stale(
                 "this sheet is another by now: what is still open of it is shown, with all you "
                 "typed and tapped; look, and do it again"
@@ -244,7 +266,9 @@ class Desk:
     def work_on(self, field: str) -> None:
         """Label the other field from now on; sheets and number keys are those of the field."""
         self.field = field
-        self.current, self.front, self.before = None, [], []
+        self.current, self.front, self.before, self._handed = None, [], [], {}
+        self.done = [replace(one, batch=None) for one in self.done]  # sheets are of a field
+        self.undone = [replace(one, batch=None) for one in self.undone]
         self.slots, self._used, self.passed = [], [], self.passed[:0]
 
     def put(self, batches: Sequence[Batch], *, then: Sequence[Batch] = ()) -> None:
@@ -265,9 +289,10 @@ class Desk:
         """Return the sheet that is shown, if any, as it is now."""
         return [] if self.current is None else [self.current]
 
-    def keep(self, seqs: Sequence[int], batch: Batch | None, labelled: int = 0) -> None:
+    def keep(self, step: Sequence[Decision], batch: Batch | None, labelled: int = 0) -> None:
         """Remember one act, to be taken back as one."""
-        self.done = [*self.done[-HANDED:], Done(tuple(seqs), batch, labelled)]
+        seqs = tuple(decision.seq for decision in step)
+        self.done = [*self.done[-HANDED:], Done(seqs, batch, labelled)]
         self.undone = []
         self.count(labelled)
 
@@ -276,12 +301,7 @@ class Desk:
         if labelled:
             self._labelled.append((time.monotonic(), labelled))
 
-    def since(self, head: int) -> list[int]:
-        """Return the acts of this curator after a decision."""
-        found = self.workspace.journal.since(head, made_by=self.workspace.made_by)
-        return [decision.seq for decision in found if decision.is_act]
 
-
-def _is_review(batch: Batch) -> bool:
+def is_review(batch: Batch) -> bool:
     """Whether a sheet shows items that carry a label already."""
     return batch.key.startswith("review-")

@@ -10,9 +10,10 @@ from curation.app.components import cleaning_sheets as sheets
 from curation.app.components import cleaning_wire as wire
 from curation.app.components.cleaning import ANSWERS, Answer, Desk, Done, Result, Stale
 from curation.app.components.cleaning_wire import Told
+from curation.journal import Overtaken
 from curation.learning.batches import Batch
 from curation.overview import likely_labels
-from curation.schema import FIELDS, clean_label
+from curation.schema import FIELDS, Decision, Forecast, clean_label
 from embeddings.errors import CurationError
 from embeddings.schema import Int32
 
@@ -48,89 +49,115 @@ def _answered(desk: Desk, told: Told) -> Answer:
 
 
 def confirm(desk: Desk, told: Told) -> Result:
-    """Label what is kept of a sheet; what was taken out is refused."""
+    """Label what is kept of a sheet and refuse what was taken out, as one step."""
     batch = desk.sheet_of(told)
+    labels = _named(desk, told, batch)
+    kept, refused = _sides(batch, told)
+    while True:
+        head = desk.helper.refresh()
+        _ask_names(desk, told, labels)
+        over = _changed(desk, told, labels, kept)
+        try:
+            done = desk.helper.decide(
+                head, labels, kept, refused, over=over, proposed=batch.proposed
+            )
+        except Overtaken:
+            continue  # what was asked about may be otherwise by now
+        return _confirmed(desk, told, batch, labels, len(kept), done)
+
+
+def _named(desk: Desk, told: Told, batch: Batch) -> dict[str, str]:
+    """Return the label that the sheet gets, and that of the other field where one was typed."""
     typed = {name: label.strip() for name, label in (told.labels or {}).items() if label.strip()}
     name = typed.get(desk.field) or batch.proposed
     if not name:
         raise CurationError("name the sheet first: press L and type, or a number key")
-    labels = {kind: clean_label(typed[kind]) for kind in FIELDS if kind in typed}
-    labels[desk.field] = clean_label(name)
-    _ask_spelling(desk, told, labels)
-    kept = _kept(batch, told)
-    free = kept[wire.still_open(desk.helper)[kept]]
-    _ask_overwriting(desk, told, labels, kept, free)
-    return _label(desk, told, batch, labels, kept, free)
+    others = [kind for kind in FIELDS if kind in typed and kind != desk.field]
+    return {desk.field: clean_label(name)} | {kind: clean_label(typed[kind]) for kind in others}
 
 
-def _kept(batch: Batch, told: Told) -> Int32:
-    mask = np.zeros(len(batch), np.bool_)
-    mask[: told.cut] = True
-    mask[list(told.out)] = False
-    mask[list(told.picked)] = True
-    return batch.rows[mask]
+def _sides(batch: Batch, told: Told) -> tuple[Int32, Int32]:
+    """Return what is kept and what is refused: taken out, or left behind the cut and looked at."""
+    kept = np.arange(len(batch)) < told.cut
+    refused = ~kept & told.looked
+    kept[list(told.out)], refused[list(told.out)] = False, True
+    kept[list(told.picked)], refused[list(told.picked)] = True, False
+    return batch.rows[kept], batch.rows[refused]
 
 
-def _ask_spelling(desk: Desk, told: Told, labels: dict[str, str]) -> None:
-    """A slip must not become a second label."""
+def _ask_names(desk: Desk, told: Told, labels: dict[str, str]) -> None:
+    """A slip must not become a second label, nor one come back that somebody did away with."""
     for kind, label in labels.items():
-        near = likely_labels(desk.workspace, label, kind)
-        if near and "spelling" not in told.sure:
-            sure = [*told.sure, "spelling"]
-            others = [
-                (f"Use {one}", {"labels": {**labels, kind: one}, "sure": sure}) for one in near
-            ]
-            new = (f"New: {label}", {"sure": sure})
+        said = f"name:{kind}:{label}"
+        if said in told.sure:
+            continue
+        sure = {"sure": [*told.sure, said]}
+        now = desk.now_called(label, kind)
+        if now is None:
+            again = (f"{label} again", sure)
+            raise Ask(f"The {kind} {label!r} was deleted by now.", ("Leave it", None), again)
+        near = [now] if now != label else likely_labels(desk.workspace, label, kind)
+        others = [(f"Use {one}", {"labels": {**labels, kind: one}}) for one in near]
+        if now != label:
+            raise Ask(f"{label!r} is called {now!r} by now.", *others, (f"{label} again", sure))
+        if near:
+            new = (f"New: {label}", sure)
             raise Ask(f"{label!r} is a new label. Did you mean one that there is?", *others, new)
 
 
-def _ask_overwriting(
-    desk: Desk, told: Told, labels: dict[str, str], kept: Int32, free: Int32
-) -> None:
-    """What people labelled is not changed unasked."""
-    if "overwrite" in told.sure or not len(kept):
-        return
+def _changed(desk: Desk, told: Told, labels: dict[str, str], kept: Int32) -> list[str]:
+    """Return the fields in which labels that people gave are to change; that is never unasked."""
+    over = []
     for kind, label in labels.items():
-        if kind == desk.field and len(free):
-            continue  # those that somebody labelled meanwhile keep theirs: that is said
+        if not len(kept):
+            continue
         forecast = desk.workspace.forecast(desk.helper.selection(kept), label, kind)
-        if forecast.overwrites:
-            held = ", ".join(f"{n:,} {one}" for one, n in forecast.relabels.items())
-            raise Ask(
-                f"{forecast.overwrites:,} of these {len(kept):,} have another {kind} by now: "
-                f"{held[:200]}.",
-                ("Keep theirs", None),
-                (f"Change them to {label}", {"sure": [*told.sure, "overwrite"]}),
-            )
+        asked = f"{kind}:{forecast.overwrites}"
+        if forecast.overwrites and f"overwrite:{asked}" in told.sure:
+            over.append(kind)
+        elif forecast.overwrites and f"keep:{asked}" not in told.sure:
+            _ask_overwriting(desk, told, (kind, label), forecast)
+    return over
 
 
-def _label(
-    desk: Desk, told: Told, batch: Batch, labels: dict[str, str], kept: Int32, free: Int32
+def _ask_overwriting(desk: Desk, told: Told, named: tuple[str, str], forecast: Forecast) -> None:
+    """Ask whether labels change; not where some are free, who labelled the others keep theirs."""
+    kind, label = named
+    mine, said = kind == desk.field, f"overwrite:{kind}:"
+    free = forecast.overwrites + forecast.unchanged < forecast.items
+    if mine and free and not any(one.startswith(said) for one in told.sure):
+        return
+    held = ", ".join(f"{n:,} {one}" for one, n in forecast.relabels.items())
+    keep = {"sure": [*told.sure, f"keep:{kind}:{forecast.overwrites}"]}
+    raise Ask(
+        f"{forecast.overwrites:,} of these {forecast.items:,} have another {kind} by now: "
+        f"{held[:200]}.",
+        ("Keep theirs", None if mine and not free else keep),
+        (f"Change them to {label}", {"sure": [*told.sure, f"{said}{forecast.overwrites}"]}),
+    )
+
+
+def _confirmed(
+    desk: Desk,
+    told: Told,
+    batch: Batch,
+    labels: dict[str, str],
+    kept: int,
+    done: list[Decision],
 ) -> Result:
-    helper, head = desk.helper, desk.workspace.journal.head
-    name = labels.pop(desk.field)
-    rows = kept if "overwrite" in told.sure else free
-    if "overwrite" in told.sure and len(kept):
-        desk.workspace.label(helper.selection(kept), name, field=desk.field, overwrite=True)
-    else:
-        helper.confirm(
-            batch,
-            batch.rows[list(told.out)],
-            value=name,
-            cut=told.cut,
-            picked=batch.rows[list(told.picked)],
-            refuse_rest=told.looked,
-        )
-    for kind, label in labels.items():
-        if len(rows):
-            overwrite = "overwrite" in told.sure
-            desk.workspace.label(helper.selection(rows), label, field=kind, overwrite=overwrite)
-    desk.keep(desk.since(head), batch, len(rows))
+    counts = {one.field: one.n_items for one in done if one.action == "label"}
+    mine, name = counts.get(desk.field, 0), labels[desk.field]
+    if done:
+        desk.keep(done, batch, mine)
     desk.use(name)
     desk.turn(told, batch)
-    late = len(kept) - len(rows)
-    more = f" {late:,} had a label by now and keep it." if late else ""
-    return "done", f"{len(rows):,} labelled {name}.{more}"
+    late = kept - mine
+    words = [f"{mine:,} labelled {name}."]
+    words += [f"{late:,} had a label by now and keep it."] if late else []
+    for kind, label in labels.items():
+        given = counts.get(kind, 0)
+        words += [f"{given:,} got the {kind} {label}."] if given != mine else []
+    return "done", " ".join(words)
 
 
 def refuse(desk: Desk, told: Told) -> Result:
@@ -139,9 +166,7 @@ def refuse(desk: Desk, told: Told) -> Result:
     name = (told.labels or {}).get(desk.field, "").strip() or batch.proposed
     if not name:
         raise CurationError("this sheet has no name to refuse: S splits it, N skips it")
-    head = desk.workspace.journal.head
-    desk.helper.refuse(batch.rows, clean_label(name))
-    desk.keep(desk.since(head), batch)
+    desk.keep([desk.helper.refuse(batch.rows, clean_label(name))], batch)
     if batch.proposed is None:  # a cluster would be the first again; others get their second guess
         sheets.pass_over(desk, told, batch)
     else:
@@ -153,9 +178,7 @@ def _flagged(desk: Desk, told: Told, flag: str, note: str | None) -> Result:
     """Flag the chosen items, which leave the sheet, or else the whole sheet."""
     batch = desk.sheet_of(told)
     rows = batch.rows[list(told.chosen)] if told.chosen else batch.rows
-    head = desk.workspace.journal.head
-    desk.workspace.flag(desk.helper.selection(rows), flag, note=note)
-    desk.keep(desk.since(head), batch)
+    desk.keep([desk.workspace.flag(desk.helper.selection(rows), flag, note=note)], batch)
     if len(rows) == len(batch):
         sheets.pass_over(desk, told, batch)
     else:
@@ -183,21 +206,16 @@ def undo(desk: Desk, told: Told) -> Result:
     newest = workspace.journal.undoable(workspace.made_by)
     if newest is None:
         return "note", "there is nothing to undo"
-    if mine is None or newest.seq not in mine.seqs:
-        workspace.undo(seq=newest.seq)  # of another page or day: it is a step of its own
-        return "done", f"undone: {newest.words} · {newest.n_items:,}"
-    desk.done.pop()
-    parts = []
-    while newest is not None and newest.seq in mine.seqs:
-        parts.append(newest)
-        workspace.undo(seq=newest.seq)
-        newest = workspace.journal.undoable(workspace.made_by)
-    desk.undone.append(mine)
-    desk.count(-mine.labelled)
-    if mine.batch is not None:
-        desk.passed = np.setdiff1d(desk.passed, mine.batch.rows)
-        desk.put([mine.batch], then=desk.in_hand())
-    return "done", "undone: " + ", ".join(f"{part.words} · {part.n_items:,}" for part in parts)
+    step = workspace.journal.parts(newest, "undo")
+    workspace.undo(seq=newest.seq)
+    if mine is not None and newest.seq in mine.seqs:  # else it is of another page or day
+        desk.done.pop()
+        desk.undone.append(mine)
+        desk.count(-mine.labelled)
+        if mine.batch is not None:
+            desk.passed = np.setdiff1d(desk.passed, mine.batch.rows)
+            desk.put([mine.batch], then=desk.in_hand())
+    return "done", f"undone: {_words(step)}"
 
 
 def redo(desk: Desk, told: Told) -> Result:
@@ -206,18 +224,17 @@ def redo(desk: Desk, told: Told) -> Result:
     newest = workspace.journal.redoable(workspace.made_by)
     if newest is None:
         return "note", "there is nothing to do again"
-    if mine is None or newest.seq not in mine.seqs:
-        workspace.redo(seq=newest.seq)
-        return "done", f"done again: {newest.words} · {newest.n_items:,}"
-    desk.undone.pop()
-    parts = []
-    while newest is not None and newest.seq in mine.seqs:
-        parts.append(newest)
-        workspace.redo(seq=newest.seq)
-        newest = workspace.journal.redoable(workspace.made_by)
-    desk.done.append(Done(mine.seqs, mine.batch, mine.labelled))
-    desk.count(mine.labelled)
-    return "done", "done again: " + ", ".join(f"{part.words} · {part.n_items:,}" for part in parts)
+    step = workspace.journal.parts(newest, "redo")
+    workspace.redo(seq=newest.seq)
+    if mine is not None and newest.seq in mine.seqs:
+        desk.undone.pop()
+        desk.done.append(Done(mine.seqs, mine.batch, mine.labelled))
+        desk.count(mine.labelled)
+    return "done", f"done again: {_words(step)}"
+
+
+def _words(step: list[Decision]) -> str:
+    return ", ".join(f"{part.words} · {part.n_items:,}" for part in step)
 
 
 OPS: dict[str, Callable[[Desk, Told], Result]] = {

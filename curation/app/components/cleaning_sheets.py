@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from curation.app.components import cleaning_wire as wire
-from curation.app.components.cleaning import Desk, Result
+from curation.app.components.cleaning import Desk, Result, is_review
 from curation.app.components.cleaning_wire import Told
 from curation.learning.batches import MODES, Batch, batch
 from curation.learning.classifier import Proposals
@@ -34,11 +34,18 @@ def back(desk: Desk, told: Told) -> Result:
     """Show the sheet before this one, as far as it is open."""
     while desk.before:
         last = desk.before.pop()
-        if wire.still_open(desk.helper)[last.rows].any():
+        if _waits(desk, last):
             desk.passed = np.setdiff1d(desk.passed, last.rows)
             desk.put([last], then=desk.in_hand())
             return "note", ""
     return "note", "no sheet before this one is open; Ctrl+Z takes labels back"
+
+
+def _waits(desk: Desk, sheet: Batch) -> bool:
+    """Whether something of a sheet is still to be decided."""
+    if is_review(sheet):
+        return bool(desk.disputed(sheet).any())
+    return bool(wire.still_open(desk.helper)[sheet.rows].any())
 
 
 def show(desk: Desk, told: Told) -> Result:
@@ -119,6 +126,7 @@ def review(desk: Desk, told: Told) -> Result:
     proposals, names = desk.helper.proposals()
     codes = wire.codes_of(desk.helper)
     odd = (codes >= 0) & (proposals.codes >= 0) & (proposals.codes != codes)
+    odd &= ~desk.workspace.excluded(desk.workspace.item_nos(desk.version))
     rows = np.flatnonzero(odd & (proposals.confidence > DOUBTFUL)).astype(np.int32)
     if not len(rows):
         return "note", "no label is in doubt: each item looks like what it is labelled"
@@ -144,14 +152,16 @@ def _doubted(
 
 def reopen(desk: Desk, told: Told) -> Result:
     """Show what is open of a sheet that this desk does not know any more, in its old order."""
+    if told.field in FIELDS and told.field != desk.field:
+        desk.work_on(told.field)  # the sheet is of that field: the page was left there
     rows = desk.helper.atlas.rows_of(np.array(told.ids, np.str_))
     known = rows >= 0
     cut = int(np.count_nonzero(known[: told.cut]))
     rows = rows[known].astype(np.int32)
-    if not len(rows) or not wire.still_open(desk.helper)[rows].any():
-        return "note", "nothing of that sheet is open any more: all of it was decided"
     name = told.value or None
     sheet = Batch(told.key or "again", "again", rows, cut, name, 0.0, 0.0)
+    if not len(rows) or not _waits(desk, sheet):
+        return "note", "nothing of that sheet is open any more: all of it was decided"
     desk.put([sheet], then=desk.in_hand())
     return "note", ""
 

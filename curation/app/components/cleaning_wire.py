@@ -1,7 +1,7 @@
 """How a sheet travels to the Clean page and how an act comes back (docs/clean.md)."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -20,7 +20,7 @@ from curation.viewer.component import sheet_version
 from embeddings.errors import CurationError
 from embeddings.schema import Int32
 
-LONGEST = 1200  # thumbnails of one sheet; what is left of a longer one comes again
+LONGEST = 1200  # thumbnails of one sheet; a longer one comes in pieces, one after the other
 MOST_ACTS = 200  # that one message may bring: what a page did while the server was away
 CARD = 4  # thumbnails of a sheet that waits
 CHUNK = 10_000
@@ -34,14 +34,15 @@ NOWHERE = "what the page sent cannot be read; reload the page"
 class Told:
     """One act of the curator on the Clean page, as the browser tells it.
 
-    `key` and `version` are of the sheet that it was done on, `next` of the one that the browser
-    turned to. `out` and `picked` are positions on the sheet that were taken out before the cut and
-    taken in behind it, `chosen` those that an act on some items is about. `looked` says that what
-    stands behind the cut was looked at. `sure` are the questions that were answered with yes.
+    `field`, `key` and `version` are of the sheet that it was done on, `next` of the one that the
+    browser turned to. `out` and `picked` are positions on the sheet that were taken out before the
+    cut and taken in behind it, `chosen` those that an act on some items is about. `looked` says
+    that what stands behind the cut was looked at. `sure` are the answers that questions got.
     """
 
     seq: int
     op: str
+    field: str = ""
     key: str = ""
     version: str = ""
     next: tuple[str, str] = ("", "")
@@ -57,26 +58,35 @@ class Told:
 
 
 def decode_acts(message: object) -> list[Told]:
-    """Return the acts that a message brings, in their order.
+    """Return the first acts that a message brings, in their order.
+
+    One that cannot be read has no `op`, so that it is refused alone.
 
     Raises
     ------
     CurationError
-        For anything that no page of ours sends.
+        For a message of no acts, or an act without a number: nobody could be answered.
     """
     acts = message.get("acts") if isinstance(message, Mapping) else None
-    if not isinstance(acts, list) or len(acts) > MOST_ACTS:
+    if not isinstance(acts, list) or not all(isinstance(act, Mapping) for act in acts):
         raise CurationError(NOWHERE)
-    return sorted((_decoded(act) for act in acts), key=lambda act: act.seq)
+    told = sorted(((_number(act.get("seq")), act) for act in acts), key=lambda one: one[0])
+    return [_read(seq, act) for seq, act in told[:MOST_ACTS]]
 
 
-def _decoded(act: object) -> Told:
-    if not isinstance(act, Mapping):
-        raise CurationError(NOWHERE)
+def _read(seq: int, act: Mapping[str, object]) -> Told:
+    try:
+        return _decoded(act)
+    except CurationError:
+        return Told(seq, "")
+
+
+def _decoded(act: Mapping[str, Any]) -> Told:
     following = act.get("next") or ("", "")
     return Told(
         seq=_number(act.get("seq")),
         op=_text(act.get("op")),
+        field=_text(act.get("field", "")),
         key=_text(act.get("key", "")),
         version=_text(act.get("version", "")),
         next=_pair(following),
@@ -123,6 +133,23 @@ def _labels(value: object) -> dict[str, str]:
 
 
 # ---- what the browser is given
+
+
+def pieces(batch: Batch) -> list[Batch]:
+    """Return a sheet as sheets that the browser can show, in its order."""
+    if len(batch) <= LONGEST:
+        return [batch]
+    starts = range(0, len(batch), LONGEST)
+    return [
+        replace(
+            batch,
+            key=f"{batch.key}-{at}",
+            title=f"{batch.title}, {at} of {len(starts)}",
+            rows=batch.rows[start : start + LONGEST],
+            cut=min(max(batch.cut - start, 0), len(batch.rows[start : start + LONGEST])),
+        )
+        for at, start in enumerate(starts, 1)
+    ]
 
 
 def shown_ids(helper: Assistant, batch: Batch) -> list[str]:
@@ -237,20 +264,20 @@ def codes_of(helper: Assistant) -> Int32:
 def suggested(helper: Assistant, rows: Int32) -> list[names.Name]:
     """Return names for the items of a sheet: by labels nearby and by what was imported."""
     _, legend = helper.workspace.labels.codes(helper.field)
-    imported = _imported(helper)
+    imported = _imported(helper, rows)
     return names.suggest(
         rows, helper.vectors, helper.near, codes_of(helper), legend, imported=imported
     )
 
 
-def _imported(helper: Assistant) -> npt.NDArray[np.object_] | None:
-    """Return the name that metadata or a detector gave each row, None where there is none."""
+def _imported(helper: Assistant, rows: Int32) -> npt.NDArray[np.object_] | None:
+    """Return the name that metadata or a detector gave each of `rows`, None where there is none."""
     wanted = (*LABEL_COLUMNS, "detected class")
     for field in fields.fields(helper.workspace, helper.version):
         if field.title.lower() in wanted and field.group in ("image", "metadata"):
             column = fields.column(helper.workspace, field.name, helper.version)
             if isinstance(column, fields.CodeColumn):
-                return np.array([*column.legend, None], np.object_)[column.codes]
+                return np.array([*column.legend, None], np.object_)[column.codes[rows]]
     return None
 
 

@@ -18,6 +18,7 @@ from embeddings.schema import Ids
 
 Sides = tuple[tuple[str, ...], ...]  # who gave an item each label of its group
 
+NOTHING_LEFT = "somebody else has settled these meanwhile; nothing was changed"
 SHEET = "conflict"
 SLOTS = 9  # labels of one group that have a number key
 SKIP_KEY, OTHER_KEY, VOTE_KEY = "S", "Ctrl+Enter", "Alt+M"
@@ -240,6 +241,8 @@ def _settle(workspace: Workspace, field: str, ids: list[str], label: str | None)
 
     def work() -> str:
         rest = still_open(workspace, field, kept)
+        if not rest:
+            return NOTHING_LEFT
         chosen = sheets.chosen(workspace, rest)
         done = workspace.label(chosen, label, field=field, overwrite=True, source="consensus")
         state.set_value(f"conflict-other-{field}", None)

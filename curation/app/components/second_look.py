@@ -7,7 +7,7 @@ import streamlit as st
 from curation import review
 from curation.app import state
 from curation.app.components import acts, sheets
-from curation.app.components.conflicts import settled_by_others, still_open
+from curation.app.components.conflicts import NOTHING_LEFT, settled_by_others, still_open
 from curation.app.components.frame import literal
 from curation.opinions import opinions
 from curation.overview import label_names
@@ -249,6 +249,8 @@ def _answer(
 
     def work() -> str:
         rest = still_open(workspace, field, ids)
+        if not rest:
+            return NOTHING_LEFT
         review.answer(workspace, sheets.chosen(workspace, rest), label, field=field)
         state.set_value(f"look-other-{field}", None)
         items = "item" if len(rest) == 1 else "items"

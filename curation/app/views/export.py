@@ -6,7 +6,7 @@ import streamlit as st
 
 from curation.app import state
 from curation.exporters import EXPORTERS
-from curation.workspace import Workspace
+from curation.workspace import EXPORTS, Workspace
 
 ABOUT = {
     "csv": "One row an item: ids, paths, labels, flags, cluster and metadata, as text.",
@@ -54,7 +54,7 @@ def _formats() -> list[str]:
 
 
 def _usual_target(workspace: Workspace, format: str) -> str:
-    return str(Path.home() / "curation-exports" / f"{workspace.name}-{format}")
+    return str(EXPORTS / f"{workspace.name}-{format}")
 
 
 def _follow(target: str, usual: dict[str, str]) -> None:

@@ -1,7 +1,7 @@
 // @ts-check
 // The Clean page: one sheet after the other, everything by keyboard.
 import { made } from './sheet.js';
-import { Drafts, forecastOf } from './clean_drafts.js';
+import { carryCut, Drafts, forecastOf } from './clean_drafts.js';
 import { CleanTiles } from './clean_tiles.js';
 import { LabelField } from './clean_field.js';
 import { ProgressBar, Rail } from './clean_rail.js';
@@ -11,7 +11,7 @@ import { Question } from './clean_ask.js';
 /** @typedef {import('./clean_drafts.js').Draft} Draft */
 /** @typedef {import('./clean_rail.js').Card} Card */
 /**
- * @typedef {Card & {version: string, confidence: number, where: string,
+ * @typedef {Card & {version: string, field: string, confidence: number, where: string,
  *   purity: {estimate: number, low: number, high: number} | null, doubt: number[],
  *   guesses: (string | null)[], names: {name: string, score: number, why: string}[]}} Sheet
  */
@@ -30,6 +30,7 @@ const TOO_SOON = 300; // ms after a sheet appeared in which Return was meant for
 const AGAIN = 4000; // ms until an act is told again that was not heard
 const PREFETCHED = 90; // thumbnails of the next sheet that are fetched before its turn
 const FLOWN = 60;
+const MOST = 200; // acts of one message
 const REASONS = ['blurred or dark', 'cut off', 'seen twice', 'not what this is about'];
 const DECIDES = ['confirm', 'refuse', 'unsure', 'exclude'];
 const FIELDS = /** @type {[string, string][]} */ ([['category', 'Category'], ['instance', 'Instance']]);
@@ -66,6 +67,7 @@ export class CleaningSheet {
     this.sheet = null;
     this.left = new Set(); // keys of sheets that were answered, while the server does not know it
     this.insist = false; // the sheet came back and stays, whatever the queue makes of it
+    this.undone = false; // an act was taken back: its sheet comes with all that was done on it
     this.shownAt = 0;
     /** @type {number | undefined} */
     this.timer = undefined;
@@ -160,6 +162,7 @@ export class CleaningSheet {
     const { memory } = this;
     const first = !this.data;
     this.data = data;
+    for (const sheet of data.sheets) sheet.field = data.field;
     if (memory.session !== data.session) this.begin(data);
     memory.outbox = memory.outbox.filter(({ seq }) => seq > data.heard);
     memory.drafts.unheard = memory.drafts.unheard.filter(({ seq }) => seq > data.heard);
@@ -186,7 +189,7 @@ export class CleaningSheet {
     this.left.clear();
     if (!lost.length) return;
     this.warn('The server had not answered when the page was left. What is still open of that sheet is shown again.');
-    for (const { key, ids, cut, value } of lost) this.send('reopen', { key, ids, cut, value });
+    for (const { key, ids, cut, value, field } of lost) this.send('reopen', { key, ids, cut, value, field: field ?? data.field });
   }
 
   /** @param {Answer} answer */
@@ -198,6 +201,12 @@ export class CleaningSheet {
     memory.flown.delete(seq);
     if (kind === 'done' || kind === 'note') {
       if (text) this.say(text);
+      if (kind === 'done' && flown) this.did(flown.act, flown.sheet);
+      return;
+    }
+    if (kind === 'stale' && flown?.sheet && flown.sheet.field !== this.data?.field) {
+      this.insist = false;
+      this.say('The field was changed before that was heard: nothing was done. What you typed and tapped is kept.');
       return;
     }
     if (!flown?.sheet || flown.act.op === 'reopen') {
@@ -212,6 +221,16 @@ export class CleaningSheet {
       this.insist = false;
       this.send('reopen', { key, ids, cut: this.tiles.cut, value: proposed ?? '' });
     }
+  }
+
+  /** An act was done: the sheet's draft has served. @param {Act} act @param {Sheet | null} sheet */
+  did(act, sheet) {
+    const { drafts } = this.memory;
+    if (act.op === 'undo') this.undone = true;
+    if (!sheet || !DECIDES.includes(act.op)) return;
+    if (!act.chosen?.length) drafts.spend(sheet);
+    else for (const at of act.chosen) drafts.of(sheet).marks.delete(sheet.ids[at]);
+    drafts.soon();
   }
 
   /** Show a sheet again that was answered: it was refused, and all that was typed is there. */
@@ -239,6 +258,8 @@ export class CleaningSheet {
     if (!data) return;
     this.left.clear();
     const first = data.sheets[0] ?? null;
+    if (this.undone && first) this.memory.drafts.restore(first);
+    this.undone = false;
     const same = data.sheets.find(({ key }) => key === sheet?.key);
     if (this.insist && sheet) {
       if (same) this.refresh(same);
@@ -256,11 +277,16 @@ export class CleaningSheet {
     const before = this.sheet;
     this.sheet = sheet;
     if (before && before.version !== sheet.version) {
-      const draft = this.draft;
-      const old = new Set(before.ids.slice(0, this.tiles.cut));
-      if (draft && draft.cut !== null) draft.cut = sheet.ids.filter((id) => old.has(id)).length;
+      this.shownAt = performance.now(); // another sheet: what is pressed now was meant for the one before
+      if (this.question.own) this.question.close(); // it was about items that may not be there
     }
+    if (this.draft) carryCut(sheet, this.draft);
     this.tiles.show(sheet, this.draft, this.thumb);
+  }
+
+  /** The field that the sheet is of: the page may have been told another by now. */
+  get worked() {
+    return this.sheet?.field ?? this.data?.field ?? 'category';
   }
 
   get thumb() {
@@ -269,7 +295,7 @@ export class CleaningSheet {
 
   /** @returns {Draft | null} */
   get draft() {
-    return this.sheet ? this.memory.drafts.of(this.sheet.key) : null;
+    return this.sheet ? this.memory.drafts.of(this.sheet) : null;
   }
 
   // ---- what is shown
@@ -282,6 +308,7 @@ export class CleaningSheet {
     this.question.close();
     this.larger.hidden = true;
     this.trouble.hidden = true;
+    if (sheet && this.draft) carryCut(sheet, this.draft);
     this.tiles.show(sheet, this.draft, this.thumb);
     this.shownAt = performance.now();
     this.offers();
@@ -300,7 +327,7 @@ export class CleaningSheet {
   /** What stands in a field: what was typed, else what is proposed. @param {string} field */
   text(field) {
     const typed = this.draft?.labels[field];
-    return typed ?? (field === this.data?.field ? this.sheet?.proposed ?? '' : '');
+    return typed ?? (field === this.worked ? this.sheet?.proposed ?? '' : '');
   }
 
   /** The label that a field gives the sheet. @param {string} field */
@@ -311,6 +338,8 @@ export class CleaningSheet {
   /** @param {boolean} [byHand] a tap or the cut, and not only what came into view */
   changed(byHand) {
     if (byHand) this.question.close();
+    const { sheet, draft } = this;
+    if (byHand && sheet && draft && draft.cut !== null) draft.before = sheet.ids.slice(0, draft.cut);
     this.memory.drafts.soon();
     this.describe();
   }
@@ -326,10 +355,10 @@ export class CleaningSheet {
       Object.assign(root.dataset, { sheet: '', pending: String(this.memory.outbox.length) });
       return;
     }
-    const label = this.label(data.field);
-    const machine = Boolean(sheet.proposed) && draft.labels[data.field] === undefined;
-    for (const [name, title] of FIELDS) this.fields[name].input.placeholder = name === data.field ? `${title}: type a name` : `${title} (optional)`;
-    for (const [name] of FIELDS) this.fields[name].set(this.text(name), machine && name === data.field);
+    const label = this.label(sheet.field);
+    const machine = Boolean(sheet.proposed) && draft.labels[sheet.field] === undefined;
+    for (const [name, title] of FIELDS) this.fields[name].input.placeholder = name === sheet.field ? `${title}: type a name` : `${title} (optional)`;
+    for (const [name] of FIELDS) this.fields[name].set(this.text(name), machine && name === sheet.field);
     const badge = machine ? [made('span', { class: 'badge-proposed' }, 'proposed')] : [];
     this.title.replaceChildren(made('span', { class: label ? (machine ? 'machine' : 'given') : 'unnamed' }, label || 'Name this sheet'), ...badge);
     const sure = machine ? `${inPlainWords(sheet.confidence)} (${percent(sheet.confidence)} %)` : '';
@@ -350,9 +379,9 @@ export class CleaningSheet {
 
   /** What is forecast of what would be confirmed; null where nobody can say. */
   get expected() {
-    const { sheet, draft, data } = this;
-    if (!sheet || !draft || !data) return null;
-    const label = this.label(data.field);
+    const { sheet, draft } = this;
+    if (!sheet || !draft) return null;
+    const label = this.label(sheet.field);
     return sheet.proposed && label !== sheet.proposed ? null : forecastOf(sheet, draft);
   }
 
@@ -406,7 +435,7 @@ export class CleaningSheet {
     if (!data) return;
     const names = sheet?.names ?? [];
     for (const [name] of FIELDS) {
-      const own = name === data.field ? names.map(({ name: label, why }) => ({ label, why })) : [];
+      const own = name === this.worked ? names.map(({ name: label, why }) => ({ label, why })) : [];
       const known = (data.known[name] ?? []).filter((label) => !own.some((one) => one.label === label));
       this.fields[name].offer([...own, ...known.map((label) => ({ label }))]);
     }
@@ -416,7 +445,7 @@ export class CleaningSheet {
     const suggested = names[0]?.name;
     this.labels.replaceChildren(
       ...fresh.map(({ name, why }) => chip(name, name === suggested ? 'A' : '', why)),
-      ...data.slots.map((label, at) => chip(label, String(at + 1), '')),
+      ...data.slots.flatMap((label, at) => (label ? [chip(label, String(at + 1), '')] : [])),
     );
   }
 
@@ -457,16 +486,16 @@ export class CleaningSheet {
   /** @param {string} op @param {Record<string, any>} [more] */
   send(op, more = {}) {
     const { memory, sheet } = this;
-    const act = { key: sheet?.key ?? '', version: sheet?.version ?? '', ...more, op, seq: ++memory.seq };
+    const act = { field: this.worked, key: sheet?.key ?? '', version: sheet?.version ?? '', ...more, op, seq: ++memory.seq };
     memory.outbox.push(act);
     memory.flown.set(act.seq, { act, sheet });
     for (const old of [...memory.flown.keys()].slice(0, -FLOWN)) memory.flown.delete(old);
     if (sheet && DECIDES.includes(op)) {
-      memory.drafts.unheard.push({ seq: act.seq, op, value: sheet.proposed ?? '', key: sheet.key, ids: sheet.ids, cut: this.tiles.cut });
+      memory.drafts.unheard.push({ seq: act.seq, op, value: sheet.proposed ?? '', field: sheet.field, key: sheet.key, ids: sheet.ids, cut: this.tiles.cut });
     }
-    if (op === 'reopen') memory.drafts.unheard.push({ seq: act.seq, op, value: more.value, key: more.key, ids: more.ids, cut: more.cut });
+    if (op === 'reopen') memory.drafts.unheard.push({ seq: act.seq, op, value: more.value, field: act.field, key: more.key, ids: more.ids, cut: more.cut });
     memory.drafts.soon();
-    this.tell({ acts: memory.outbox });
+    this.tell({ acts: memory.outbox.slice(0, MOST) });
     this.root.dataset.pending = String(memory.outbox.length);
     this.later();
   }
@@ -477,7 +506,7 @@ export class CleaningSheet {
     this.timer = setTimeout(() => {
       if (!this.memory.outbox.length || this.abort.signal.aborted) return;
       this.say('The server has not answered yet; what you do is kept and told again.');
-      this.tell({ acts: this.memory.outbox });
+      this.tell({ acts: this.memory.outbox.slice(0, MOST) });
       this.later();
     }, AGAIN);
   }
@@ -511,12 +540,19 @@ export class CleaningSheet {
     this.tiles.focus();
   }
 
+  /** Whether a key was meant for the sheet before, or the server has not said what is left of this one. */
+  get tooSoon() {
+    const { sheet, memory } = this;
+    const waits = memory.outbox.some(({ op, key, chosen }) => DECIDES.includes(op) && key === sheet?.key && chosen?.length);
+    return waits || performance.now() - this.shownAt < TOO_SOON;
+  }
+
   confirm() {
-    const { sheet, draft, data } = this;
-    if (!sheet || !draft || !data || performance.now() - this.shownAt < TOO_SOON) return;
-    if (!this.label(data.field)) {
+    const { sheet, draft } = this;
+    if (!sheet || !draft || this.tooSoon) return;
+    if (!this.label(sheet.field)) {
       this.warn('Name the sheet first: type a name, take a suggested one with A, or one of the last with 1 to 9.');
-      this.fields[data.field].input.focus();
+      this.fields[sheet.field].input.focus();
       return;
     }
     const kept = this.tiles.kept.filter(Boolean).length;
@@ -529,6 +565,7 @@ export class CleaningSheet {
     else {
       draft.asked = true;
       this.question.ask(doubt, [{ words: 'Confirm anyway', does: () => this.leave('confirm') }]);
+      this.question.own = true;
     }
   }
 
@@ -550,9 +587,8 @@ export class CleaningSheet {
     return this.sheet?.ids.flatMap((id, at) => (this.draft?.marks.get(id) === false ? [at] : [])) ?? [];
   }
 
-  /** @param {'unsure' | 'exclude'} op @param {string} value */
-  flag(op, value) {
-    const chosen = this.tapped;
+  /** @param {'unsure' | 'exclude'} op @param {string} value @param {number[]} [chosen] as they were when it was asked */
+  flag(op, value, chosen = this.tapped) {
     if (chosen.length) this.send(op, { chosen, value });
     else this.leave(op, { chosen, value });
   }
@@ -560,21 +596,24 @@ export class CleaningSheet {
   exclude() {
     const chosen = this.tapped;
     const what = chosen.length ? `the ${count(chosen.length, 'crossed out item')}` : `all ${count(this.sheet?.ids.length ?? 0, 'item')} of this sheet`;
-    const reasons = REASONS.map((reason) => ({ words: reason, does: (/** @type {string} */ text) => this.flag('exclude', text || reason) }));
+    const reasons = REASONS.map((reason) => ({ words: reason, does: (/** @type {string} */ text) => this.flag('exclude', text || reason, chosen) }));
     this.question.ask(`Exclude ${what}: why?`, reasons, 'another reason');
+    this.question.own = true;
   }
 
   /** @param {string} name of the field */
   typed(name) {
     if (!this.draft) return;
     this.draft.labels[name] = this.fields[name].input.value;
+    this.question.close(); // it was about another name
     this.changed();
   }
 
   /** @param {string} label */
   give(label) {
-    if (!this.draft || !this.data || !label) return;
-    this.draft.labels[this.data.field] = label;
+    if (!this.draft || !label) return;
+    this.draft.labels[this.worked] = label;
+    this.question.close(); // it was about another name
     this.trouble.hidden = true;
     this.changed();
   }
@@ -669,8 +708,8 @@ export class CleaningSheet {
       unsure: () => this.flag('unsure', ''),
       exclude: () => this.exclude(),
       skip: () => this.leave('skip'),
-      name: () => this.fields[data.field].input.focus(),
-      instance: () => this.fields[FIELDS.find(([name]) => name !== data.field)?.[0] ?? ''].input.focus(),
+      name: () => this.fields[this.worked].input.focus(),
+      instance: () => this.fields[FIELDS.find(([name]) => name !== this.worked)?.[0] ?? ''].input.focus(),
       accept: () => this.give(this.sheet?.names[0]?.name ?? ''),
       tap: () => tiles.toggle(tiles.memory.at, shift),
       'cut-': () => tiles.move(shift ? 0 : tiles.cut - 1),
@@ -685,6 +724,7 @@ export class CleaningSheet {
       like: () => this.turnTo('like', { chosen: this.chosen }),
       look: () => this.look(Boolean(this.larger.hidden)),
     };
+    if (DECIDES.includes(act) && this.tooSoon) return;
     if (free[act]) free[act]();
     else if (this.sheet) onSheet[act]?.();
   }
@@ -696,7 +736,7 @@ export class CleaningSheet {
   }
 
   refuse() {
-    if (!this.data || !this.label(this.data.field)) this.warn('This sheet has no name to refuse: S splits it, N skips it.');
+    if (!this.label(this.worked)) this.warn('This sheet has no name to refuse: S splits it, N skips it.');
     else this.leave('refuse');
   }
 

@@ -9,6 +9,7 @@ export class Question {
   /** @param {() => void} closed gives the keys back to the tiles */
   constructor(closed) {
     this.closed = closed;
+    this.own = false; // about the sheet as it stands, and not an act that was told
     this.words = made('p', {});
     this.text = /** @type {HTMLInputElement} */ (made('input', { type: 'text', maxlength: '200', autocomplete: 'off' }));
     this.row = made('div', { class: 'choices' });
@@ -35,6 +36,7 @@ export class Question {
    */
   ask(words, choices, field = '') {
     this.choices = choices;
+    this.own = false;
     this.words.textContent = words;
     this.text.hidden = !field;
     this.text.value = '';

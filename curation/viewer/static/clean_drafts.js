@@ -1,14 +1,14 @@
 // @ts-check
 // What the curator did on each sheet and nobody was told yet: it outlives the sheet and the page.
 
-/** @typedef {{key: string, version: string, ids: string[], cut: number, proposed: string | null}} Known */
+/** @typedef {{key: string, version: string, ids: string[], cut: number, proposed: string | null, field: string}} Known */
 /**
- * `cut` null: where the machine put it. `marks`: items that were tapped, and whether they are kept.
+ * `cut` null: where the machine put it; else `before` are the items before it. `marks`: items that were tapped, and whether they are kept.
  * `labels`: what was typed, by field. `looked`: items that were in view long enough to be seen.
- * @typedef {{cut: number | null, marks: Map<string, boolean>, labels: Record<string, string>,
+ * @typedef {{cut: number | null, before: string[], marks: Map<string, boolean>, labels: Record<string, string>,
  *   looked: Set<string>, asked: boolean}} Draft
  */
-/** @typedef {{seq: number, op: string, value: string, key: string, ids: string[], cut: number}} Unheard an act that no answer came to */
+/** @typedef {{seq: number, op: string, value: string, field?: string, key: string, ids: string[], cut: number}} Unheard an act that no answer came to */
 
 const HELD = 40; // sheets
 const SETTLE = 250; // ms between two writings
@@ -16,8 +16,24 @@ const MISSED = 0.2; // of strays that were in view, so many are overlooked
 
 /** @returns {Draft} */
 export function freshDraft() {
-  return { cut: null, marks: new Map(), labels: {}, looked: new Set(), asked: false };
+  return { cut: null, before: [], marks: new Map(), labels: {}, looked: new Set(), asked: false };
 }
+
+/**
+ * Move a cut that was drawn by hand to where it belongs among the items that a sheet has now; where
+ * the order is another, to where the machine puts it.
+ * @param {Known} sheet
+ * @param {Draft} draft
+ */
+export function carryCut(sheet, draft) {
+  if (draft.cut === null) return;
+  const before = new Set(draft.before);
+  const cut = sheet.ids.filter((id) => before.has(id)).length;
+  draft.cut = sheet.ids.slice(0, cut).every((id) => before.has(id)) ? cut : null;
+}
+
+/** What a draft is kept by: another label or field is another question. @param {Known} sheet */
+const nameOf = ({ field, proposed, key }) => `${field} ${key} ${proposed ?? ''}`;
 
 /**
  * Which positions of a sheet are kept: those before the cut, turned over where somebody tapped.
@@ -64,6 +80,8 @@ export class Drafts {
     this.name = `curation-clean ${key}`;
     /** @type {Map<string, Draft>} */
     this.drafts = new Map();
+    /** @type {Map<string, Draft>} what was answered, for an undo */
+    this.spent = new Map();
     /** @type {Unheard[]} */
     this.unheard = [];
     /** @type {number | undefined} */
@@ -71,12 +89,34 @@ export class Drafts {
     this.read();
   }
 
-  /** @param {string} key */
-  of(key) {
-    const draft = this.drafts.get(key) ?? freshDraft();
-    this.drafts.delete(key);
-    this.drafts.set(key, draft); // the last is the one asked for last
+  /** @param {Known} sheet */
+  of(sheet) {
+    const name = nameOf(sheet);
+    const draft = this.drafts.get(name) ?? freshDraft();
+    this.drafts.delete(name);
+    this.drafts.set(name, draft); // the last is the one asked for last
     return draft;
+  }
+
+  /** A sheet was answered: it comes anew, if it comes. @param {Known} sheet */
+  spend(sheet) {
+    const name = nameOf(sheet);
+    const draft = this.drafts.get(name);
+    if (!draft) return;
+    this.drafts.delete(name);
+    this.spent.delete(name);
+    this.spent.set(name, draft);
+    for (const old of [...this.spent.keys()].slice(0, -HELD)) this.spent.delete(old);
+  }
+
+  /** The answer was taken back: what was done on the sheet is there again. @param {Known} sheet */
+  restore(sheet) {
+    const name = nameOf(sheet);
+    const spent = this.spent.get(name);
+    const now = this.drafts.get(name);
+    if (!spent || (now && (now.cut !== null || now.marks.size || Object.keys(now.labels).length))) return;
+    this.spent.delete(name);
+    this.drafts.set(name, { ...spent, asked: false });
   }
 
   /** The tab's storage, or null: a sandboxed frame may not even look at it. */
@@ -94,8 +134,8 @@ export class Drafts {
     if (!text) return;
     try {
       const { drafts, unheard } = JSON.parse(text);
-      for (const [key, { cut, marks, labels, looked, asked }] of drafts) {
-        this.drafts.set(key, { cut, marks: new Map(marks), labels, looked: new Set(looked), asked });
+      for (const [key, { cut, before, marks, labels, looked, asked }] of drafts) {
+        this.drafts.set(key, { cut: before ? cut : null, before: before ?? [], marks: new Map(marks), labels, looked: new Set(looked), asked });
       }
       this.unheard = unheard;
     } catch (error) {
