@@ -359,15 +359,16 @@ class Assistant:
         none. Empty where nothing was left to decide; `Overtaken` where somebody has decided since
         `head`, which `refresh` returned.
         """
-        numbers = self.workspace.item_nos(self.version).astype(np.uint32)
+        numbers = self.workspace.item_nos(self.version)
         acts = []
         for field, label in labels.items():
             mine = numbers[kept[~self.workspace.excluded(numbers[kept])]]
             if field not in over:
                 mine = mine[self.workspace.labels.codes(field)[0][mine] < 0]
             source = "proposed" if (field, label) == (self.field, proposed) else None
-            acts.append(Act("label", BitMap(mine), field, label, self.version, source=source))
-        away, name = BitMap(numbers[refused]), labels[self.field]
+            items = BitMap(mine.astype(np.uint32))
+            acts.append(Act("label", items, field, label, self.version, source=source))
+        away, name = BitMap(numbers[refused].astype(np.uint32)), labels[self.field]
         acts.append(Act("refuse", away, self.field, name, self.version))
         acts = [act for act in acts if act.items]
         return self.workspace.step(acts, made_by=made_by, head=head) if acts else []

@@ -253,7 +253,7 @@ def test_the_cut_is_dragged_and_what_is_behind_it_is_taken_in_by_a_tap(
     press(desk, "Enter")
     heard(desk, 1)
     wanted = {one for at, one in enumerate(sheet) if at in {*range(12), 14} - {3}}
-    assert journal(name)[-1] == ("category: half", None, wanted)
+    assert journal(name)[0] == ("category: half", None, wanted)
 
 
 def test_a_forecast_below_the_limit_is_asked_about_once(desk: Page, name: str) -> None:

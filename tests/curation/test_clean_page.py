@@ -101,7 +101,8 @@ def test_a_sheet_that_was_handed_out_with_the_one_before_can_be_answered_at_once
 ) -> None:
     one, two, three = desk.shown()["sheets"]
     acts = [
-        {"seq": seq, "op": "confirm", "field": "category", "key": this["key"], "version": this["version"],
+        {"seq": seq, "op": "confirm", "field": "category",
+         "key": this["key"], "version": this["version"],
          "next": [following["key"], following["version"]], "labels": {"category": name},
          "cut": this["cut"]}
         for seq, this, following, name in ((1, one, two, "a1"), (2, two, three, "b2"))
