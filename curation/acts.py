@@ -123,11 +123,19 @@ class Acts(ABC):
 
     def without_label(self, selection: Selection, field: str = "category") -> Selection | None:
         """Return the items of `selection` that have no label of `field`; None when all have."""
+        bare = selection.part(~self._labelled(selection, field))
+        return bare if len(bare) else None
+
+    def with_label(self, selection: Selection, field: str = "category") -> Selection | None:
+        """Return the items of `selection` that have a label of `field`; None when none has."""
+        named = selection.part(self._labelled(selection, field))
+        return named if len(named) else None
+
+    def _labelled(self, selection: Selection, field: str) -> npt.NDArray[np.bool_]:
         self.labels.refresh()
         items = self.nos_of(selection)
         held = self.labels.category(items) if field == "category" else self.labels.instance(items)
-        bare = selection.part(np.array([name is None for name in held], dtype=np.bool_))
-        return bare if len(bare) else None
+        return np.array([name is not None for name in held], dtype=np.bool_)
 
     def clear(
         self,

@@ -372,6 +372,7 @@ def test_where_nothing_is_open_it_says_so_and_offers_what_is_left_to_do(
     workspace = Workspace(name)
     workspace.label(workspace.select("all"), "all of them")
     wait_for(desk, "Nothing is open: 1,797 items labelled, 0 excluded.")
+    assert desk.locator(f"{CLEAN} .tile").count() == 0
     desk.get_by_role("button", name="Export").last.click()
     wait_for(desk, "Folder to write")
 

@@ -123,6 +123,8 @@ def test_a_label_given_on_the_command_line_is_seen_in_the_browser(
     subprocess.run(command, check=True, env=dict(os.environ), capture_output=True)
     heads.shown(1)
     wait_for(page, "Undo category: one")
+    count = len(Workspace(digits).select("cluster:1"))
+    assert Workspace(digits).labels.counts("category") == {"one": count}
 
 
 def test_what_is_half_typed_survives_what_others_decide(

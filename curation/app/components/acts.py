@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 
-import numpy as np
 import streamlit as st
 from pyroaring import BitMap
 
@@ -216,11 +215,9 @@ def _flag(workspace: Workspace, flag: str, *, remove: bool = False) -> None:
 def _clear(workspace: Workspace, field: str) -> None:
     """Take the label from those of the selection that have one, excluded ones too."""
     chosen = state.kept()
-    bare = None if chosen is None else workspace.without_label(chosen, field)
-    if chosen is not None and bare is not None:
-        chosen = chosen.part(~np.isin(chosen.item_ids, bare.item_ids, assume_unique=True))
-    if chosen is not None:
-        state.act(lambda: _finish(workspace.clear(chosen, field=field)))
+    named = None if chosen is None else workspace.with_label(chosen, field)
+    if named is not None:
+        state.act(lambda: _finish(workspace.clear(named, field=field)))
 
 
 @state.undivided()

@@ -11,8 +11,6 @@ from curation.app import state
 from curation.app.components import acts, sheets
 from curation.app.components.frame import literal
 from curation.opinions import TIE, Opinions, conflicts, opinions, settle_by_vote
-from curation.overview import label_names
-from curation.viewer.component import keep_typed
 from curation.workspace import Workspace
 from embeddings.schema import Ids
 
@@ -21,7 +19,7 @@ Sides = tuple[tuple[str, ...], ...]  # who gave an item each label of its group
 NOTHING_LEFT = "somebody else has settled these meanwhile; nothing was changed"
 SHEET = "conflict"
 SLOTS = 9  # labels of one group that have a number key
-SKIP_KEY, OTHER_KEY, VOTE_KEY = "S", "Ctrl+Enter", "Alt+M"
+SKIP_KEY, VOTE_KEY = "S", "Alt+M"
 
 
 @dataclass(frozen=True)
@@ -208,25 +206,14 @@ def _buttons(workspace: Workspace, field: str, group: Group, ids: list[str]) -> 
             width="stretch",
             on_click=lambda label=label: _settle(workspace, field, ids, label),
         )
-    left, right = st.columns([5, 2], vertical_alignment="bottom")
     key = f"conflict-other-{field}"
-    left.selectbox(
-        "Another label",
-        label_names(workspace, field),
-        index=None,
-        key=key,
-        placeholder="neither: type a label",
-        accept_new_options=True,
-        label_visibility="collapsed",
-    )
-    keep_typed("typed", [key])
-    right.button(
-        "Label",
-        icon=":material/label:",
-        key=f"settle-other-{sheets.mark(ids)}",
-        shortcut=OTHER_KEY,
+    sheets.other_label(
+        workspace,
+        field,
+        key,
+        words=("Another label", "neither: type a label", "Label"),
+        ids=ids,
         disabled=not kept,
-        width="stretch",
         on_click=lambda: _settle(workspace, field, ids, state.value(key)),
     )
 

@@ -10,15 +10,13 @@ from curation.app.components import acts, sheets
 from curation.app.components.conflicts import NOTHING_LEFT, settled_by_others, still_open
 from curation.app.components.frame import literal
 from curation.opinions import opinions
-from curation.overview import label_names
-from curation.viewer.component import keep_typed
 from curation.workspace import Workspace
 from embeddings.errors import CurationError
 
 SHEET = "look"
 EACH, MOST_EACH = 50, 10_000
 MODES = ("As sheets", "One by one")
-WRONG_KEY, LATER_KEY, OTHER_KEY = "X", "S", "Ctrl+Enter"
+WRONG_KEY, LATER_KEY = "X", "S"
 
 
 @dataclass(frozen=True)
@@ -206,25 +204,13 @@ def _answers(
 
 def _instead(workspace: Workspace, field: str, held: Hand, wrong: list[str]) -> None:
     """Draw the label that the wrong ones should have."""
-    key = f"look-other-{field}"
-    left, right = st.columns([5, 2], vertical_alignment="bottom")
-    left.selectbox(
-        "Should be",
-        label_names(workspace, field),
-        index=None,
-        key=key,
-        placeholder="should be: type a label",
-        accept_new_options=True,
-        label_visibility="collapsed",
-    )
-    keep_typed("typed", [key])
-    right.button(
-        "Should be this",
-        icon=":material/edit:",
-        key=f"look-instead-{sheets.mark(held.item_ids)}",
-        shortcut=OTHER_KEY,
+    sheets.other_label(
+        workspace,
+        field,
+        f"look-other-{field}",
+        words=("Should be", "should be: type a label", "Should be this"),
+        ids=held.item_ids,
         disabled=not wrong,
-        width="stretch",
         on_click=lambda: _should_be(workspace, field, held),
     )
 

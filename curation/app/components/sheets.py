@@ -1,12 +1,12 @@
 """A contact sheet of a page's own: tapping parts its items into those left alone and the rest."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import streamlit as st
 
 from curation.app import state
-from curation.overview import clusters_of
+from curation.overview import clusters_of, label_names
 from curation.schema import Selection
 from curation.viewer import component
 from curation.workspace import Workspace
@@ -14,6 +14,7 @@ from embeddings.schema import Int32
 
 MOST = 240  # items on one sheet; acts go to those that are shown
 HEIGHT = 380  # pixels
+OTHER_KEY = "Ctrl+Enter"
 
 
 def draw(
@@ -44,6 +45,43 @@ def draw(
             height=HEIGHT,
             on_strays=take,
         )
+
+
+def other_label(
+    workspace: Workspace,
+    field: str,
+    key: str,
+    *,
+    words: tuple[str, str, str],
+    ids: Sequence[str],
+    disabled: bool,
+    on_click: Callable[[], None],
+) -> None:
+    """Draw a field for a label that no button offers, and the button that gives it to `ids`.
+
+    `words` are the field's name, what stands in it while it is empty, and the button's.
+    """
+    name, empty, button = words
+    left, right = st.columns([5, 2], vertical_alignment="bottom")
+    left.selectbox(
+        name,
+        label_names(workspace, field),
+        index=None,
+        key=key,
+        placeholder=empty,
+        accept_new_options=True,
+        label_visibility="collapsed",
+    )
+    component.keep_typed("typed", [key])
+    right.button(
+        button,
+        icon=":material/label:",
+        key=f"{key}-{mark(ids)}",
+        shortcut=OTHER_KEY,
+        disabled=disabled,
+        width="stretch",
+        on_click=on_click,
+    )
 
 
 def parted(name: str, ids: Sequence[str]) -> tuple[list[str], list[str]]:
