@@ -16,7 +16,7 @@ import streamlit as st
 from streamlit.runtime.scriptrunner import RerunException, get_script_run_ctx
 
 from curation.schema import Selection
-from curation.viewer.component import decode_strays
+from curation.viewer.component import decode_strays, message_number
 from curation.viewer.payload import decode_selection, encode_selection
 from curation.workspace import Workspace, shared
 from embeddings import dataset as datasets
@@ -237,9 +237,13 @@ def heard() -> int:
 
 
 def take_strays(message: Mapping[str, Any] | None, shown: Sequence[str]) -> None:
-    """Take what was dropped on the contact sheet that shows the ids `shown`."""
+    """Take what was dropped on the contact sheet that shows the ids `shown`.
+
+    Its number is told back to the sheet, which tells again what was not heard.
+    """
     if message is None:
         return
+    _session["strays_heard"] = message_number(message)
     try:
         mask = decode_strays(message, shown)
     except CurationError as error:
@@ -247,6 +251,12 @@ def take_strays(message: Mapping[str, Any] | None, shown: Sequence[str]) -> None
         return
     away = {item_id for item_id, gone in zip(shown, mask, strict=True) if gone}
     _session["dropped"] = (dropped() - frozenset(shown)) | away
+
+
+def strays_heard() -> int:
+    """Return the number of the last message of the contact sheet; 0 before the first."""
+    found: int = _session.get("strays_heard", 0)
+    return found
 
 
 def ordered(workspace: Workspace) -> Ids:

@@ -206,6 +206,7 @@ def contact_sheet(
     flags: Sequence[str | None] | None = None,
     clusters: Sequence[int] | None = None,
     dropped: Sequence[int] = (),
+    told: int = 0,
     total: int | None = None,
     height: int = 520,
     on_strays: Callable[[], None] | None = None,
@@ -221,7 +222,10 @@ def contact_sheet(
     labels, flags, clusters : sequences, optional
         One for each item, for its badges and its accessible name.
     dropped : sequence of int
-        Positions dropped from the start; read when the sheet appears or `item_ids` are others.
+        Positions that are dropped, as the strays messages up to `told` left them.
+    told : int
+        The `seq` of the last strays message that was taken, 0 before the first; what was dropped
+        after it stays on the sheet, which tells it again once.
     total : int, optional
         How many are selected where `item_ids` are only some of them: that is said, and the kept
         and the dropped cannot be swapped.
@@ -243,6 +247,7 @@ def contact_sheet(
             "total": len(item_ids) if total is None else total,
             "clusters": [int(number) for number in clusters] if clusters is not None else None,
             "dropped": [int(position) for position in dropped],
+            "told": told,
             "height": height,
         },
         on_strays_change=on_strays or _nothing,
@@ -313,6 +318,12 @@ def follow_journal(
 def sheet_version(item_ids: Sequence[str]) -> str:
     """Return what a strays message quotes: a hash of the items in their order."""
     return hashlib.blake2b("\n".join(item_ids).encode(), digest_size=12).hexdigest()
+
+
+def message_number(message: object) -> int:
+    """Return the `seq` of a message of a sheet; 0 where it has none."""
+    seq = message.get("seq") if isinstance(message, Mapping) else None
+    return seq if isinstance(seq, int) else 0
 
 
 def decode_strays(message: object, item_ids: Sequence[str]) -> npt.NDArray[np.bool_]:

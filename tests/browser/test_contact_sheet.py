@@ -106,6 +106,27 @@ def test_a_sheet_that_appears_anew_drops_what_the_host_says(page: Page) -> None:
     assert page.locator(".tile[aria-pressed='true']").count() == 0, "selected anew, all are kept"
 
 
+def test_a_sheet_that_stayed_takes_what_the_host_says_once_it_has_heard_everything(
+    page: Page,
+) -> None:
+    show_sheet(page, IDS, told=0)
+    strays_after(page, IDS, page.locator(".tile").nth(5).click)
+    show_sheet(page, IDS, told=1, dropped=[])  # let go and selected again before it could leave
+    assert page.locator(".tile[aria-pressed='true']").count() == 0
+    assert page.locator(SHEET).get_attribute("data-kept") == "60"
+    assert len(page.evaluate("window.told")) == 1
+
+
+def test_what_the_host_has_not_heard_stays_dropped_and_is_told_once_more(page: Page) -> None:
+    show_sheet(page, IDS, told=0)
+    strays_after(page, IDS, page.locator(".tile").nth(5).click)
+    for _ in range(3):  # runs that began before the click
+        show_sheet(page, IDS, told=0, dropped=[])
+    assert page.locator(".tile[aria-pressed='true']").count() == 1
+    first, *again = page.evaluate("window.told.map((one) => one.value)")
+    assert again == [first] and first["dropped"] == [5] and first["seq"] == 1
+
+
 def test_flags_are_shown_and_a_part_cannot_be_swapped(page: Page) -> None:
     flags = ["excluded", "outlier, unclear", *[None] * 58]
     show_sheet(page, IDS, flags=flags, total=4000)

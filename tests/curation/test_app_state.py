@@ -180,7 +180,8 @@ def test_strays_are_dropped_from_what_is_shown_and_can_be_taken_back(tab: Worksp
     assert state.dropped() == {ids[3], ids[11]}
     rest = state.kept()
     assert rest is not None and rest.item_ids.tolist() == sorted({*ids} - {ids[3], ids[11]})
-    state.take_strays({"version": "old", "dropped": [0]}, shown)
+    state.take_strays({"version": "old", "dropped": [0], "seq": 7}, shown)
+    assert state.strays_heard() == 7, "a refused message is heard too: the sheet must not repeat it"
     assert state.dropped() == {ids[3], ids[11]}
     assert state.said() == ("error", "the strays belong to another contact sheet; drop them again")
     state.select(tab.select("cluster:1"))

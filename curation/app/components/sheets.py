@@ -41,6 +41,7 @@ def draw(
             labels=labels,
             clusters=clusters_of(workspace, chosen(workspace, ids), ids),
             dropped=[at for at, item_id in enumerate(ids) if item_id in away],
+            told=state.value(f"told-{key}", 0),
             total=total,
             height=HEIGHT,
             on_strays=take,
@@ -116,6 +117,7 @@ def _take(key: str, ids: Sequence[str]) -> None:
     message = state.value(key).strays
     if message is None:
         return
+    state.set_value(f"told-{key}", component.message_number(message))
     mask = component.decode_strays(message, ids)
     away = {item_id for item_id, gone in zip(ids, mask, strict=True) if gone}
     state.set_value(f"tapped-{key}", (_tapped(key) - frozenset(ids)) | away)

@@ -133,6 +133,7 @@ def _sheet(workspace: Workspace, held: Selection) -> None:
         flags=[flags_in(bits) for bits in workspace.labels.flags(items).tolist()],
         clusters=clusters_of(workspace, held, ids),
         dropped=[at for at, item_id in enumerate(ids) if item_id in gone],
+        told=state.strays_heard(),
         total=total,
         height=SHEET_HEIGHT,
         on_strays=take,

@@ -3,7 +3,8 @@
 
 /**
  * @typedef {{key: string, version: string, ids: string[], thumb_url: string, labels?: (string | null)[],
- *   flags?: (string | null)[], clusters?: number[], dropped?: number[], total?: number, height?: number}} SheetData
+ *   flags?: (string | null)[], clusters?: number[], dropped?: number[], told?: number, total?: number,
+ *   height?: number}} SheetData
  */
 /** @typedef {{version: string, dropped: number[], seq: number}} StraysMessage */
 /** @typedef {{version: string, dropped: Set<number>, seq: number, size: number, at: number}} SheetMemory */
@@ -41,6 +42,7 @@ export class ContactSheet {
     SHEETS.set(key, this.memory);
     /** @type {SheetData} */
     this.data = { key, version: '', ids: [], thumb_url: '' };
+    this.again = 0; // the message that was told a second time
     this.abort = new AbortController();
     this.count = made('output', { 'aria-live': 'polite' });
     const { least, most, step } = SIZES;
@@ -88,8 +90,8 @@ export class ContactSheet {
   }
 
   /**
-   * Show these items in this order; while they are shown, what was dropped stays. A sheet that
-   * appears anew asks the host: the same items may have been let go and selected again.
+   * Show these items in this order. What is dropped is as the host says: the same items may have
+   * been let go and selected again. Only what it has not heard yet stays, and is told once more.
    * @param {SheetData} data
    */
   update(data) {
@@ -98,8 +100,11 @@ export class ContactSheet {
     this.data = data;
     if (!same) {
       const at = memory.version === data.version ? memory.at : 0;
-      Object.assign(memory, { version: data.version, dropped: new Set(data.dropped ?? []), at });
+      Object.assign(memory, { version: data.version, at, seq: data.told ?? memory.seq });
+      this.again = 0;
     }
+    if (!same || data.told === memory.seq) memory.dropped = new Set(data.dropped ?? []);
+    else if (data.told !== undefined && this.again !== memory.seq) this.tell();
     if (same) this.describe();
     else {
       grid.replaceChildren();
@@ -216,10 +221,17 @@ export class ContactSheet {
   changed() {
     this.describe();
     this.summary();
-    const { memory, data, root } = this;
-    const seq = ++memory.seq;
-    this.onStrays({ version: data.version, dropped: [...memory.dropped].sort((a, b) => a - b), seq });
-    root.dataset.seq = String(seq);
+    this.memory.seq += 1;
+    this.tell();
+    this.again = 0;
+  }
+
+  /** Say what is dropped; the host answers with the number of the message. */
+  tell() {
+    const { version, seq, dropped } = this.memory;
+    this.again = seq;
+    this.onStrays({ version, dropped: [...dropped].sort((a, b) => a - b), seq });
+    this.root.dataset.seq = String(seq);
   }
 
   /** @param {Event} event @returns {number} */
