@@ -199,6 +199,7 @@ def test_a_selection_survives_another_page_on_the_map_and_on_the_server(
     desk.get_by_role("button", name="Label").first.click()
     wait_for(desk, "Nothing selected")
     assert labelled(digits, "kept") == wanted
+    desk.wait_for_selector(f"{MAP}[data-selected='0']")
     let_go = colours(desk, points)
     assert (np.abs(let_go - before).max(axis=1) > 14).mean() > 0.5, "what is seen tells the two"
 
