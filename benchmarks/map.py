@@ -42,6 +42,7 @@ def table(result: dict[str, Any]) -> str:
     pages = [case for case in result["browser"] if "skipped" not in case]
     parts += [f"browser: {case['skipped']}" for case in result["browser"] if "skipped" in case]
     parts += [columns([_short(case, names) for case in pages]) for names in PAGES]
+    parts.append(columns([_short(case, MOVES) for case in pages if "to_grid_frame_ms" in case]))
     parts += [
         f"{case['who']} at {case['items']:,}: stopped: {case['no_answer']}"
         for case in pages
@@ -91,6 +92,21 @@ PAGES = (
         "label bytes": "label_bytes",
     },
 )
+MOVES = {
+    "items": "items",
+    "to grid, frame ms": "to_grid_frame_ms",
+    "grid p95": "to_grid_frame_p95_ms",
+    "grid CPU ms": "to_grid_cpu_ms",
+    "to columns, frame ms": "to_columns_frame_ms",
+    "columns p95": "to_columns_frame_p95_ms",
+    "columns CPU ms": "to_columns_cpu_ms",
+    "to map, frame ms": "to_map_frame_ms",
+    "map p95": "to_map_frame_p95_ms",
+    "map CPU ms": "to_map_cpu_ms",
+    "orbit frame ms": "orbit_frame_ms",
+    "orbit p95": "orbit_frame_p95_ms",
+    "orbit CPU ms": "orbit_cpu_ms",
+}
 
 
 def _short(case: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:

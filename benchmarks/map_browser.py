@@ -7,7 +7,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -96,7 +96,7 @@ def _home(folder: Path) -> Iterator[None]:
 def _size(driver: Playwright, plan: Plan, servers: tuple[str, str], atlas: Atlas) -> list[Measured]:
     """Measure every page at one size, in turn, visit by visit."""
     n = len(atlas)
-    mine = Ours(servers[0], f"scenery{n}", n)
+    mine = Ours(servers[0], f"scenery{n}", n, solid=scenery.solid(atlas).version)
     points = f"/api/v1/{mine.name}/points/{atlas.version}?format={payload.FORMAT}&bench"
     pages: list[Subject | Empty] = [mine]
     pages += [Empty(servers[0], points, n, False), Empty(servers[1], "", n, True)]
@@ -146,6 +146,8 @@ def _visited(driver: Playwright, subject: Subject | Empty, whole: bool = True) -
                 lambda: _lassoed(browser.page, subject, ""),
                 lambda: _labelled(browser.page, subject) if type(subject) is Ours else {},
                 lambda: {"memory_after_mb": _memory(browser)},
+                lambda: _arranged(browser, subject) if type(subject) is Ours else {},
+                lambda: _orbited(browser, subject) if type(subject) is Ours else {},
             ]
         for step in steps:
             try:
@@ -250,6 +252,42 @@ def panned(
         "pan_frame_ms": round(statistics.median(frames), 1) if frames else None,
         "pan_frame_p95_ms": percentile95(frames, 1) if frames else None,
     }
+
+
+def _arranged(browser: Browser, subject: Ours) -> Measured:
+    """Go from the map to the grid, from there to columns, and back: items fly to their places.
+
+    All layouts were shown once before, so that nothing is fetched meanwhile.
+    """
+    page, tour = browser.page, {"grid": "grid", "columns": "by", "map": "map"}
+    for layout in tour.values():
+        subject.arrange(page, layout)
+    found: Measured = {}
+    for name, layout in tour.items():
+        browser.rest()
+        page.evaluate("window.bench.record()")
+        cpu = browser.cpu()
+        subject.arrange(page, layout)
+        used = browser.cpu() - cpu
+        frames = page.evaluate("window.bench.recorded()")
+        found |= {
+            f"to_{name}_frames": len(frames),
+            f"to_{name}_frame_ms": round(statistics.median(frames), 1) if frames else None,
+            f"to_{name}_frame_p95_ms": percentile95(frames, 1) if frames else None,
+            f"to_{name}_cpu_ms": round(1000 * used, 1),
+        }
+    return found
+
+
+def _orbited(browser: Browser, subject: Ours) -> Measured:
+    """Turn the atlas in three dimensions as a map is panned."""
+    solid = replace(subject, atlas=subject.solid)
+    solid.open(browser.page)
+    solid.ready(browser.page)
+    solid.arrange(browser.page, "orbit")
+    turned = panned(browser, solid.box(browser.page))
+    solid.arrange(browser.page, "map")
+    return {key.replace("pan_", "orbit_"): value for key, value in turned.items()}
 
 
 def _lassoed(page: Page, subject: Subject, kind: str) -> Measured:

@@ -92,13 +92,16 @@ class Ours:
     server: str
     name: str
     items: int
+    atlas: str = ""  # a version; else the newest
+    solid: str = ""  # the version in three dimensions
     who = "curation-atlas"
     root = ".atlas-map"
 
     @property
     def address(self) -> str:
         """Return where the page is."""
-        return f"{self.server}/?dataset={self.name}"
+        atlas = f"&atlas={self.atlas}" if self.atlas else ""
+        return f"{self.server}/?dataset={self.name}{atlas}"
 
     def open(self, page: Page, patience: float = PATIENCE) -> None:
         """Go there and wait until every point is drawn, as of the others."""
@@ -126,6 +129,16 @@ class Ours:
         page.locator(self.root).focus()
         page.keyboard.press({LASSO: "l", PAN: "p"}[tool])
         page.locator(f"{self.root}[data-tool='{tool}']").wait_for()
+
+    def arrange(self, page: Page, layout: str) -> None:
+        """Choose a layout, and wait until every item is in its place."""
+        if layout == "by":
+            page.get_by_label("Columns by a field").select_option("cluster")
+        else:
+            page.locator(self.root).focus()
+            page.keyboard.press({"map": "m", "grid": "g", "orbit": "o"}[layout])
+        there = f"{self.root}[data-layout='{layout}']:not([data-arranging])"
+        page.wait_for_selector(f"{there}[data-drawn='{self.items}']", timeout=PATIENCE)
 
     def clear(self, page: Page) -> None:
         """Select nothing."""

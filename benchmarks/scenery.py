@@ -10,6 +10,7 @@ import math
 import os
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ SPACE = "scenery"
 LABELS = "dress hat longsleeve outwear pants shirt shoes shorts skirt t-shirt".split()
 SOURCES = [f"camera {number}" for number in range(1, 7)]
 MADE_AT = "2026-01-01T00:00:00.000000+00:00"
+BEFORE = "2025-12-31T00:00:00.000000+00:00"
 
 
 def synthetic_atlas(n: int, seed: int = 0) -> Atlas:
@@ -54,8 +56,24 @@ def synthetic_atlas(n: int, seed: int = 0) -> Atlas:
     )
 
 
+def solid(atlas: Atlas) -> Atlas:
+    """The same items with a third coordinate: each cluster at a height of its own."""
+    random = np.random.default_rng(len(atlas))
+    height = random.uniform(0.05, 0.95, CLUSTERS + 1)[atlas.cluster]  # the last is the noise's
+    spread = np.where(atlas.cluster < 0, 0.3, 0.015)
+    z = np.clip(height + random.normal(0, 1, len(atlas)) * spread, 0, 1)
+    return replace(
+        atlas,
+        xy=np.column_stack([atlas.xy, z]).astype(np.float32),
+        version=hashlib.sha256(f"solid {atlas.version}".encode()).hexdigest()[:16],
+    )
+
+
 def make(n: int, name: str, seed: int = 0) -> Atlas:
-    """Write a dataset of `n` items called `name` below ``CURATE_HOME``; return its atlas."""
+    """Write a dataset of `n` items called `name` below ``CURATE_HOME``; return its newest atlas.
+
+    There is an older one in three dimensions, `solid` of it.
+    """
     from curation.workspace import Workspace
     from embeddings.dataset import create_dataset
 
@@ -67,6 +85,7 @@ def make(n: int, name: str, seed: int = 0) -> Atlas:
     store.add_vectors(SPACE, atlas.item_ids.tolist(), rows, _details())
     store.save_neighbours(SPACE, _graph(atlas, rows), "scenery")
     store.save_fields(_fields(atlas, seed))
+    store.save_atlas(solid(atlas), BEFORE)
     store.save_atlas(atlas, MADE_AT)
     workspace = Workspace(name)  # gives every item its number in the journal
     workspace.journal.close()

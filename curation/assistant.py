@@ -21,7 +21,7 @@ excluded, are in no sheet of the queue.
 
 import threading
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -34,6 +34,7 @@ from curation.learning import batches, parts
 from curation.learning.batches import Batch, Pool
 from curation.learning.calibration import expected_calibration_error
 from curation.learning.classifier import NONE, Classifier, Pairs, Proposals
+from curation.learning.names import Vocabulary, Words
 from curation.learning.spreading import Spread, spread
 from curation.schema import FIELDS, Act, Decision, Selection
 from curation.workspace import Workspace
@@ -103,6 +104,7 @@ class Assistant:
         self._codes: Int32 = np.full(len(atlas), NONE, np.int32)
         self._excluded = np.zeros(len(atlas), np.bool_)
         self._seq = -1
+        self._words: Words | None = None
 
     @property
     def near(self) -> Int32:
@@ -203,12 +205,20 @@ class Assistant:
         """Return the likeliest labels of each of `rows`, best first, at most `most` of each."""
         with self._lock:
             self.refresh()
-            likely = self._learner.likely(np.asarray(rows, np.int64))
-            order = _highest(likely, most)
+            codes, sure = self._learner.likeliest(np.asarray(rows, np.int64), most)
             return [
-                [Guess(self._names[code], float(mine[code])) for code in best if mine[code] > 0]
-                for mine, best in zip(likely, order.tolist(), strict=True)
+                [Guess(self._names[code], one) for code, one in zip(*mine, strict=True) if one > 0]
+                for mine in zip(codes.tolist(), sure.tolist(), strict=True)
             ]
+
+    def words(self, own: Sequence[str]) -> Vocabulary | None:
+        """Return the encoder's words and `own` names; None until they are made, in a thread."""
+        with self._lock:
+            if self._words is None:
+                made = self.workspace.store.spaces()[self.atlas.space]
+                spec, folder = str(made.get("spec", made["encoder"])), self.workspace.dataset.path
+                self._words = Words(spec, made["encoder"], own, folder / "words")
+            return self._words.ready()
 
     def queue(
         self,
@@ -275,17 +285,22 @@ class Assistant:
 
         They are proposals: `curation.learning.spreading.spread` says how they are judged. What is
         labelled is easier than what is open, so the classifier, which is judged by what it
-        proposed for items that were open, must say the same and be as sure.
+        proposed for items that were open, must say the same and be as sure. Others go on working
+        meanwhile: what got a label since is left out, and `behind` counts what changed.
         """
         with self._lock:
+            self.refresh()
+            known = self._learner.known
+        found = spread(self._near, known, at_least=at_least)  # long: nobody else waits for it
+        with self._lock:
             pool = self._pool()
-            found = spread(self._near, self._learner.known, at_least=at_least)
             reached, said = found.proposals, pool.proposals
             sure = np.minimum(reached.confidence, said.confidence)
             told = pool.open & (reached.codes == said.codes) & (sure >= at_least)
             codes = np.where(told, reached.codes, NONE).astype(np.int32)
             proposals = Proposals(codes, np.where(told, sure, 0).astype(np.float32))
-            return Spread(proposals, found.held_out, found.judged)
+            behind = int(np.count_nonzero(known != self._learner.known))
+            return replace(found, proposals=proposals, behind=behind)
 
     def calibration(self) -> Calibration:
         """Return how right the proposals were of which people decided, in this process."""
@@ -386,15 +401,6 @@ class Assistant:
     def _open(self, pool: Pool, rows: Int32) -> Int32:
         unique = np.unique(np.asarray(rows, np.int32))
         return unique[pool.open[unique]]
-
-
-def _highest(shares: Float32, most: int) -> npt.NDArray[np.int64]:
-    """Return where the highest shares of each row (m, c) are, highest first, (m, most)."""
-    if shares.shape[1] <= most:
-        return np.argsort(-shares, axis=1, kind="stable")
-    few = np.sort(np.argpartition(-shares, most - 1, axis=1)[:, :most], axis=1)
-    order = np.argsort(-np.take_along_axis(shares, few, 1), axis=1, kind="stable")
-    return np.take_along_axis(few, order, 1)
 
 
 class _Place:

@@ -2,7 +2,7 @@
 
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from operator import itemgetter
@@ -12,19 +12,20 @@ import numpy as np
 import numpy.typing as npt
 from pyroaring import BitMap
 
+from curation.mentions import Mentions
 from curation.schema import FIELDS, FLAGS, SOURCES, Decision
 from embeddings.schema import Int32
 
 Int64 = npt.NDArray[np.int64]
 
 NONE = -1  # the code of no label, the number of no person and of no channel
+NOTHING = -2  # the code of a label that is in no legend
 NOBODY = 0  # the seq of no decision: the first one is 1
 CHANNELS = (*FIELDS, *FLAGS)  # things that can stand on an item, each by itself
 REPLACED = len(SOURCES) + 1  # in `Folded.sources`: an act that renamed, merged or deleted a label
-_FIRST_READ, _READ = 16, 4096  # earlier acts read at once: few first, the one wanted is often near
 
-# Bitmaps of decisions by seq, in order of seq; those of numbers that are none are left out.
-Read = Callable[[Int64], dict[int, BitMap]]
+# The seq and the items of every decision up to a seq, in order, a part of them at a time.
+Read = Callable[[int], Iterator[list[tuple[int, BitMap]]]]
 # All refusals of a field, undone ones too: seq, refused value, items, in order of seq.
 ReadRefusals = Callable[[str], list[tuple[int, str, BitMap]]]
 
@@ -34,11 +35,13 @@ class Channel:
     """One thing that can stand on an item: a field's label, or one flag.
 
     `winner` (n,) int32 is the seq of the act that stands on each item, 0 for none; `acts` (n,)
-    int32 how many acts that are not undone name it; `legend` the code of each value.
+    int32 how many acts that are not undone name it; `legend` the code of each value. `giver` (n,)
+    int32 holds where the winner renamed or merged a label: the seq of the act that gave it.
     """
 
     winner: Int32 = field(default_factory=lambda: np.empty(0, np.int32))
     acts: Int32 = field(default_factory=lambda: np.empty(0, np.int32))
+    giver: Int32 = field(default_factory=lambda: np.empty(0, np.int32))
     legend: dict[str, int] = field(default_factory=dict)
 
     def code(self, value: str | None) -> int:
@@ -60,14 +63,17 @@ class Folded:
     Parameters
     ----------
     read : callable
-        Returns the bitmaps of decisions folded before: only an undo needs them.
+        Returns the bitmaps of the decisions: only an undo, and a look back, need them all.
     read_refusals : callable
         Returns what was refused of a field: only after an undo or a new name it is needed.
     """
 
     def __init__(self, read: Read, read_refusals: ReadRefusals) -> None:
         self._read, self._read_refusals = read, read_refusals
+        self.index: Mentions | None = None  # made when it is first asked for
+        self._reach = 0  # the newest decision that is being folded
         self.head = 0
+        self.life = object()  # what was worked out for a state of another life does not hold here
         self.identity: str | None = None  # the random id of the decision at the head
         self.channels = {name: Channel() for name in CHANNELS}
         self.names: dict[str, int] = {}  # of people
@@ -92,6 +98,7 @@ class Folded:
         for channel in self.channels.values():
             channel.winner = _longer(channel.winner, n, NOBODY)
             channel.acts = _longer(channel.acts, n, 0)
+            channel.giver = _longer(channel.giver, n, NOBODY)
 
     def fold(self, tail: Sequence[Decision]) -> None:
         """Let decisions count that come after all that were folded before."""
@@ -100,6 +107,9 @@ class Folded:
         self._describe(tail)
         items, seqs = flat((decision.seq, decision.items) for decision in tail)
         np.maximum.at(self.named, items, seqs)
+        self._reach = tail[-1].seq
+        if self.index is not None:
+            self.index.add(items, seqs)
         for plain, run in groupby(tail, lambda each: each.is_act and each.replaces is None):
             if plain:
                 self._add([(act.seq, act) for act in run])
@@ -110,11 +120,21 @@ class Folded:
 
     # -- looking back ---------------------------------------------------------------------------
 
-    def counting(self, name: str, before: int | None = None) -> Int64:
+    def counting(self, name: str) -> Int64:
         """Return the seqs of the acts on a channel that are not undone, ascending."""
-        end = self.head + 1 if before is None else before
+        end = self.head + 1
         ours = (self.kinds[:end] == CHANNELS.index(name)) & ~self.undone[:end]
         return np.flatnonzero(ours)
+
+    def mentions(self, items: Int64) -> tuple[Int64, Int32]:
+        """Return the decisions that name `items` (m,) sorted: place in `items`, and seq (k,).
+
+        They are in order of the item, then of the seq.
+        """
+        if self.index is None:
+            until = max(self.head, self._reach)
+            self.index = Mentions.of_pairs(flat(part) for part in self._read(until))
+        return self.index.of(items)
 
     def earlier(self, name: str, act: int, items: Int64, without: Sequence[int] = ()) -> Int32:
         """Return what would stand on `items` (m,) sorted if `act` were undone: seqs (m,).
@@ -122,21 +142,36 @@ class Folded:
         Acts of `without` count as undone too. Only acts before `act` are looked at.
         """
         found = np.full(len(items), NOBODY, np.int32)
-        many = items[self.channels[name].acts[items] > 1]  # else nothing but this act named it
-        left = BitMap(many.astype(np.uint32))
-        if not left:
-            return found  # without looking at all acts: an undo would take longer with each
-        candidates = self.counting(name, act)[::-1]
-        candidates = candidates[~np.isin(candidates, without)] if len(without) else candidates
-        start, size = 0, _FIRST_READ
-        while left and start < len(candidates):
-            known = self._read(candidates[start : start + size])
-            for seq in reversed(known):
-                hit = left & known[seq]
-                if hit:
-                    found[np.searchsorted(items, numbers(hit))] = seq
-                    left -= hit
-            start, size = start + size, min(4 * size, _READ)
+        many = np.flatnonzero(self.channels[name].acts[items] > 1)
+        if not len(many):  # nothing but this act named them: no need to look at the others
+            return found
+        at, seqs = self._counting_on(name, items[many])
+        ours = (seqs < act) & ~np.isin(seqs, without)
+        np.maximum.at(found, many[at[ours]], seqs[ours])
+        return found
+
+    def givers(self, name: str, items: Int64, winners: Int32) -> Int32:
+        """Return the seq of the act that gave each label of `winners` (m,), by what name ever.
+
+        Whoever renames or merges a label gives it to no item: it stays its giver's word.
+        """
+        found = winners.copy()
+        renamed = self.sources[winners] == REPLACED
+        found[renamed] = self.channels[name].giver[items[renamed]]
+        return found
+
+    def codes_today(self, name: str, seqs: Int64) -> Int32:
+        """Return the code that each act of `counting` (m,) gave, by what was renamed after it."""
+        legend, found = self.channels[name].legend, self.codes[seqs]
+        now = np.append(np.arange(len(legend), dtype=np.int32), np.int32(NONE))
+        end = len(seqs)
+        for at in np.flatnonzero(self.sources[seqs] == REPLACED)[::-1].tolist():
+            found[at:end] = now[found[at:end]]
+            end, act = at, int(seqs[at])
+            gone = legend.get(self.replaced[act])
+            if gone is not None:
+                now[gone] = now[self.codes[act]]
+        found[:end] = now[found[:end]]
         return found
 
     def channel_of(self, act: int) -> str | None:
@@ -226,7 +261,11 @@ class Folded:
         """Let an act count: a new one, or one of before in its old place in the order."""
         seq = decision.undoes or decision.seq
         self.undone[seq] = False
+        if decision.is_act:
+            self._hand_on(decision)
         self._add([(seq, decision)])
+        if not decision.is_act:
+            self._trace(seq, decision.items)
         if self.kinds[seq] == NONE and decision.field != "finding":
             self.stale.add(str(decision.field))  # it may have another name by now
 
@@ -240,10 +279,52 @@ class Folded:
             lost = items[channel.winner[items] == act]
             channel.winner[lost] = self.earlier(CHANNELS[kind], act, lost)
             channel.acts[items] -= 1
+            self._trace(act, undo.items)
         elif undo.field == "finding":
             self.dismissed[str(undo.value)] -= 1
         else:
             self.stale.add(str(undo.field))
+
+    def _hand_on(self, act: Decision) -> None:
+        """Write down, before an act replaces labels, who gave them."""
+        name, items = str(act.field), numbers(act.items)
+        channel = self.channels[name]
+        before = channel.winner[items]
+        same = self.codes[before] == channel.legend.get(str(act.replaces), NOTHING)
+        channel.giver[items] = np.where(same, self.givers(name, items, before), act.seq)
+
+    def _trace(self, act: int, named: BitMap) -> None:
+        """Find anew who gave the labels that were renamed, where an act was undone or redone."""
+        if self.kinds[act] == NONE:
+            return
+        name = CHANNELS[self.kinds[act]]
+        channel, items = self.channels[name], numbers(named)
+        items = items[self.sources[channel.winner[items]] == REPLACED]
+        if not len(items):
+            return
+        at, seqs = self._counting_on(name, items)
+        past = seqs <= channel.winner[items][at]
+        at, seqs = at[past], seqs[past]
+        channel.giver[items[at]] = self._first_of(name, at, seqs)
+
+    def _counting_on(self, name: str, items: Int64) -> tuple[Int64, Int32]:
+        """Return the acts on a channel that are not undone and name `items`, as `mentions` does."""
+        at, seqs = self.mentions(items)
+        ours = (self.kinds[seqs] == CHANNELS.index(name)) & ~self.undone[seqs]
+        return at[ours], seqs[ours]
+
+    def _first_of(self, name: str, at: Int64, seqs: Int32) -> Int32:
+        """Return of each act (k,), in order of item and seq, which one gave the label it renamed.
+
+        It is the act itself unless it replaces the very label that the one before it left.
+        """
+        legend = self.channels[name].legend
+        gone = {act: legend.get(self.replaced[act], NOTHING)
+                for act in np.unique(seqs[self.sources[seqs] == REPLACED]).tolist()}  # fmt: skip
+        wanted = np.array([gone.get(seq, NOTHING) for seq in seqs.tolist()], np.int32)
+        same = np.zeros(len(seqs), np.bool_)
+        same[1:] = (at[1:] == at[:-1]) & (self.codes[seqs[:-1]] == wanted[1:])
+        return seqs[np.maximum.accumulate(np.where(same, 0, np.arange(len(seqs))))]
 
     def _refused_anew(self, name: str) -> dict[str, BitMap]:
         """Replay the refusals of a field, and what was renamed between them."""

@@ -250,14 +250,13 @@ class Journal(JournalFile):
         )
         return [self._decision(row) for row in self._read(sql, (wanted,))]
 
-    def items_of(self, seqs: Sequence[int] | npt.NDArray[np.integer[Any]]) -> dict[int, BitMap]:
-        """Return the items of the decisions of these numbers that there are, by seq, in order."""
-        wanted = json.dumps([int(seq) for seq in seqs])
-        sql = (
-            "SELECT seq, items FROM decisions "
-            "WHERE seq IN (SELECT value FROM json_each(?)) ORDER BY seq"
-        )
-        return {seq: self._bitmap(seq, blob) for seq, blob in self._read(sql, (wanted,))}
+    def bitmaps(self, until: int) -> Iterator[list[tuple[int, BitMap]]]:
+        """Yield the seq and the items of every decision up to a seq, in order, in parts."""
+        sql = "SELECT seq, items FROM decisions WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?"
+        seq = 0
+        while rows := self._read(sql, (seq, until, CHUNK)):
+            yield [(at, self._bitmap(at, blob)) for at, blob in rows]
+            seq = rows[-1][0]
 
     def refusals(self, field: str) -> list[tuple[int, str, BitMap]]:
         """Return the seq, the value and the items of all refusals, undone ones too, in order."""
@@ -267,15 +266,6 @@ class Journal(JournalFile):
         )
         rows = self._read(sql, (field,))
         return [(seq, value, self._bitmap(seq, blob)) for seq, value, blob in rows]
-
-    def naming(self, item_no: int) -> list[Decision]:
-        """Return every decision that names the item, in order; all bitmaps are looked into."""
-        found: list[int] = []
-        seq, sql = 0, "SELECT seq, items FROM decisions WHERE seq > ? ORDER BY seq LIMIT ?"
-        while rows := self._read(sql, (seq, CHUNK)):
-            found += [at for at, blob in rows if item_no in self._bitmap(at, blob)]
-            seq = rows[-1][0]
-        return self.decisions(found)
 
     @property
     def head(self) -> int:

@@ -41,18 +41,22 @@ class Change:
 class StandingActs:
     """The acts on one field that are not undone, oldest first, as parallel arrays (m,).
 
+    `today` is `code` after what was renamed, merged or deleted since.
     `person` is an index into `people`, `code` into `legend` (-1 = the label was taken away),
     `source` 1 + the place in `schema.SOURCES`, 0 for a label that was just given, and
-    `folding.REPLACED` where a label was renamed, merged or deleted. `head` is the newest seq known.
+    `folding.REPLACED` where a label was renamed, merged or deleted. `head` is the newest seq known;
+    `life` is another object once the journal was folded anew, so that nothing known holds.
     """
 
     seq: Int32
     person: Int32
     code: Int32
+    today: Int32
     source: npt.NDArray[np.int8]
     people: tuple[str, ...]
     legend: tuple[str, ...]
     head: int
+    life: object
 
 
 class LabelState:
@@ -126,6 +130,7 @@ class LabelState:
     def made_by(self, item_nos: ItemNos, field: str) -> Objects:
         """Return who gave each item its label or flag (m,); None where nothing stands.
 
+        Also where somebody else renamed the label, or merged it into another, since then.
         `field` is ``"category"``, ``"instance"`` or the name of a flag.
         """
         with self._lock:
@@ -214,9 +219,7 @@ class LabelState:
 
     def history(self, item_no: int) -> list[Decision]:
         """Return every decision that names the item, oldest first, undo and redo too."""
-        with self._lock:
-            head = self._folded.head
-        return [decision for decision in self._journal.naming(item_no) if decision.seq <= head]
+        return self._journal.decisions(self.naming(np.array([item_no]))[1])
 
     def preview(self, parts: Sequence[Decision], *, undo: bool) -> list[Change]:
         """Return what the undo, or the redo, of acts of one step would change; nothing is done."""
@@ -233,19 +236,36 @@ class LabelState:
 
     # -- for those who look behind the labels -----------------------------------------------------
 
+    @property
+    def n_items(self) -> int:
+        """How many items were registered when the state was folded last."""
+        with self._lock:
+            return len(self._folded.named)
+
+    def naming(self, item_nos: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], Int32]:
+        """Return what decided about `item_nos` (m,) sorted: place in them and seq, (k,) each.
+
+        Every decision that names an item, undo and redo too, in order of the item and the seq. The
+        first call reads the whole journal; from then on what is new is followed.
+        """
+        with self._lock:
+            return self._folded.mentions(item_nos)
+
     def standing_acts(self, field: str) -> StandingActs:
         """Return all acts on a field that are not undone, oldest first."""
         with self._lock:
             folded, channel = self._folded, self._channel(field)
-            seqs = folded.counting(field).astype(np.int32)
+            seqs = folded.counting(field)
             return StandingActs(
-                seqs,
+                seqs.astype(np.int32),
                 folded.people[seqs],
                 folded.codes[seqs],
+                folded.codes_today(field, seqs),
                 folded.sources[seqs],
                 tuple(folded.names),
                 tuple(channel.legend),
                 folded.head,
+                folded.life,
             )
 
     # -- inside ---------------------------------------------------------------------------------
@@ -256,7 +276,7 @@ class LabelState:
         return self._follow(self._from_kept()) if self._state is None else self._state
 
     def _from_kept(self) -> Folded:
-        folded = Folded(self._journal.items_of, self._journal.refusals)
+        folded = Folded(self._journal.bitmaps, self._journal.refusals)
         if self._kept is not None:
             self._kept.load(folded, self._journal)
         return folded
@@ -320,10 +340,11 @@ class LabelState:
         return found
 
     def _standing(self, name: str, item_nos: ItemNos) -> Int32:
-        """Return the seq of what stands on each item, and 0 where that takes something away."""
+        """Return the seq of what gave each item what stands, and 0 where nothing does."""
         winners = self._winners(name, item_nos)
+        givers = self._folded.givers(name, np.asarray(item_nos, dtype=np.int64), winners)
         bare = self._folded.codes[winners] == NONE
-        return np.where(bare, NOBODY, winners).astype(np.int32)
+        return np.where(bare, NOBODY, givers).astype(np.int32)
 
     def _values(self, name: str, item_nos: ItemNos) -> Objects:
         with self._lock:

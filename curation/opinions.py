@@ -1,14 +1,16 @@
 """What each curator says of each item, side by side: where they differ, and how it is settled."""
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
 from pyroaring import BitMap
 
-from curation.folding import NONE, REPLACED, Int64, flat
-from curation.journal import CHUNK, Overtaken
+from curation.folding import NONE, REPLACED, Int64
+from curation.journal import Overtaken
 from curation.labels import LabelState, StandingActs
 from curation.schema import FIELDS, SOURCES, Act, Decision
 from curation.workspace import Workspace
@@ -16,6 +18,7 @@ from embeddings.errors import CurationError
 from embeddings.schema import Int32
 
 REVIEW, CONSENSUS = 1 + SOURCES.index("review"), 1 + SOURCES.index("consensus")
+CELLS = 4_000_000  # people by items that are looked at at once: 16 MB
 TIE = -2  # in `Votes.code`: no label has more voices than every other
 
 
@@ -26,7 +29,7 @@ class Opinions:
     Sorted by `item_no`, then by `person` (an index into `people`); `code` is an index into
     `legend`. A label that somebody else changed is still its giver's opinion; one that was renamed
     or merged goes by the new name. `settled` are the items about which a reviewer, or a vote, has
-    spoken after everybody else.
+    spoken after everybody else, `judged` those about which they ever have.
     """
 
     item_no: Int64
@@ -35,6 +38,7 @@ class Opinions:
     people: tuple[str, ...]
     legend: tuple[str, ...]
     settled: BitMap
+    judged: BitMap
 
     def __len__(self) -> int:
         return len(self.item_no)
@@ -45,20 +49,24 @@ class Opinions:
         pairs = zip(self.person[start:end].tolist(), self.code[start:end].tolist(), strict=True)
         return {self.people[person]: self.legend[code] for person, code in pairs}
 
+    @cached_property
     def votes(self) -> "Votes":
-        """Return the label with most voices of each item."""
-        items, at, sizes = np.unique(self.item_no, return_inverse=True, return_counts=True)
-        size = max(len(self.legend), 1)
+        """The label with most voices of each item."""
+        starts, size = np.flatnonzero(np.diff(self.item_no, prepend=-1)), max(len(self.legend), 1)
+        sizes = np.diff(np.append(starts, len(self)))
+        at = np.repeat(np.arange(len(starts)), sizes)
         said, voices = np.unique(at * size + self.code, return_counts=True)
         item, code = said // size, (said % size).astype(np.int32)
-        order = np.lexsort((-voices, item))
-        item, code, voices = item[order], code[order], voices[order]
-        first = np.searchsorted(item, np.arange(len(items)))
-        labels = np.bincount(item, minlength=len(items))
-        second = np.minimum(first + 1, max(len(item) - 1, 0))
-        tied = (labels > 1) & (voices[second] == voices[first])
-        winner = np.where(tied, TIE, code[first]).astype(np.int32)
-        return Votes(items, winner, voices[first] / sizes, labels > 1)
+        first = np.flatnonzero(np.diff(item, prepend=-1))
+        labels = np.diff(np.append(first, len(item)))
+        most = np.maximum.reduceat(voices, first)
+        strongest = voices == np.repeat(most, labels)
+        alone = strongest & np.repeat(
+            np.add.reduceat(strongest, first, dtype=np.int64) == 1, labels
+        )
+        winner = np.full(len(starts), TIE, np.int32)
+        winner[item[alone]] = code[alone]
+        return Votes(self.item_no[starts], winner, most / sizes, labels > 1)
 
 
 @dataclass(frozen=True)
@@ -94,18 +102,19 @@ class Conflicts:
         return self.opinions.of(int(self.item_nos[at]))
 
 
-_kept: WeakKeyDictionary[LabelState, dict[str, tuple[int, Opinions]]] = WeakKeyDictionary()
+_kept: WeakKeyDictionary[LabelState, dict[str, "_Known"]] = WeakKeyDictionary()
 
 
 def opinions(workspace: Workspace, field: str = "category") -> Opinions:
-    """Return what each person says of each item; read again only when somebody has decided."""
+    """Return what each person says of each item; after a decision only its items are read again."""
     if field not in FIELDS:
         raise CurationError(f"unknown field {field!r}; known: {', '.join(FIELDS)}")
-    head = workspace.labels.refresh()
-    known = _kept.setdefault(workspace.labels, {})
-    if field not in known or known[field][0] != head:
-        known[field] = (head, _opinions(workspace, field))
-    return known[field][1]
+    labels = workspace.labels
+    labels.refresh()
+    known = _kept.setdefault(labels, {})
+    with labels.still():
+        known[field] = _followed(labels, field, known.get(field))
+        return known[field].opinions
 
 
 def conflicts(
@@ -113,7 +122,7 @@ def conflicts(
 ) -> Conflicts:
     """Return the items about which people differ, those left out that are settled or excluded."""
     atlas, found = workspace.atlas(version), opinions(workspace, field)
-    votes = found.votes()
+    votes = found.votes
     order = np.lexsort((votes.item_no, votes.share))
     order = order[votes.differ[order]]
     away = found.settled | workspace.labels.flagged("excluded")
@@ -137,7 +146,7 @@ def settle_by_vote(
             found = opinions(workspace, field)
         if found is not queue.opinions:
             continue
-        votes = found.votes()
+        votes = found.votes
         open_now = np.isin(votes.item_no, queue.item_nos)
         acts = [
             Act("label", _bitmap(votes.item_no[open_now & (votes.code == code)]), field,
@@ -183,48 +192,126 @@ class Said:
         return self.take(len(key) - 1 - back)
 
 
-def said(workspace: Workspace, field: str) -> tuple[Said, StandingActs]:
-    """Return every label that stands in somebody's name, and the acts it was read from."""
-    acts = workspace.labels.standing_acts(field)
-    codes = _named_today(workspace, acts)
-    at = np.flatnonzero(acts.source != REPLACED)
-    items, seqs = [np.empty(0, np.int64)], [np.empty(0, np.int32)]
-    for start in range(0, len(at), CHUNK):
-        part = workspace.journal.items_of(acts.seq[at[start : start + CHUNK]])
-        held, of = flat(part.items())
-        items.append(held)
-        seqs.append(of)
-    item, seq = np.concatenate(items), np.concatenate(seqs)
-    act = np.searchsorted(acts.seq, seq)
-    return Said(item, seq, acts.person[act], codes[act], acts.source[act]), acts
+def said(labels: LabelState, field: str, items: Int64) -> tuple[Said, StandingActs]:
+    """Return what is said of `items` (m,) sorted, and all acts of the field."""
+    with labels.still():
+        acts = labels.standing_acts(field)
+        return _said(labels, acts, items), acts
 
 
-def _opinions(workspace: Workspace, field: str) -> Opinions:
-    rows, acts = said(workspace, field)
-    spoken = np.isin(rows.source, (REVIEW, CONSENSUS))
-    settles = rows.take(spoken)
-    own = rows.take(~spoken)
-    own = own.newest(own.item_no * max(len(acts.people), 1) + own.person)
-    last = settles.newest(settles.item_no)
-    at = np.searchsorted(last.item_no, own.item_no)
-    hit = at < len(last.item_no)
-    hit[hit] = last.item_no[at[hit]] == own.item_no[hit]
-    later = np.zeros(len(own.item_no), np.bool_)  # somebody spoke after the matter was settled
-    later[hit] = own.seq[hit] > last.seq[at[hit]]
-    settled = _bitmap(last.item_no) - _bitmap(own.item_no[later])
-    own = own.take(own.code != NONE)
-    return Opinions(own.item_no, own.person, own.code, acts.people, acts.legend, settled)
+def _said(labels: LabelState, acts: StandingActs, items: Int64) -> Said:
+    at, seq = labels.naming(items)
+    own = np.flatnonzero(acts.source != REPLACED)
+    act_of = np.full(acts.head + 1, NONE, np.int32)  # by seq: much else names an item too
+    act_of[acts.seq[own]] = own
+    act = act_of[seq]
+    ours = act != NONE
+    at, seq, act = at[ours], seq[ours], act[ours]
+    return Said(items[at], seq, acts.person[act], acts.today[act], acts.source[act])
 
 
-def _named_today(workspace: Workspace, acts: StandingActs) -> Int32:
-    """Return the code of each act (m,) with what was renamed, merged or deleted after it."""
-    codes = acts.code.copy()
-    code_of = {label: code for code, label in enumerate(acts.legend)}
-    replacing = acts.seq[acts.source == REPLACED]
-    for act in workspace.journal.decisions(replacing):
-        before = (acts.seq < act.seq) & (codes == code_of.get(str(act.replaces), NONE - 1))
-        codes[before] = NONE if act.value is None else code_of[act.value]
-    return codes
+@dataclass(frozen=True)
+class _Rows:
+    """The newest act of each person about each item; parallel arrays (k,), sorted by both."""
+
+    item_no: Int64
+    person: Int32
+    seq: Int32
+
+    def spliced(self, items: Int64, fresh: "_Rows") -> "_Rows":
+        """Return these rows with those of `items` (m,) sorted replaced by the rows `fresh`."""
+        first, last = np.searchsorted(self.item_no, [items, items + 1])
+        until = np.searchsorted(fresh.item_no, items, side="right")
+        ends = np.append(np.flatnonzero(first[1:] != last[:-1]), len(items) - 1)  # of what adjoins
+        starts = np.append(0, ends[:-1] + 1)
+        bounds = (first[starts].tolist(), last[ends].tolist(), until[ends].tolist())
+
+        def joined(old: npt.NDArray[Any], new: npt.NDArray[Any]) -> npt.NDArray[Any]:
+            parts, at, of_new = [], 0, 0
+            for start, end, upto in zip(*bounds, strict=True):
+                parts += [old[at:start], new[of_new:upto]]
+                at, of_new = end, upto
+            return np.concatenate([*parts, old[at:]])
+
+        return _Rows(
+            joined(self.item_no, fresh.item_no),
+            joined(self.person, fresh.person),
+            joined(self.seq, fresh.seq),
+        )
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What was read of a field up to `head`: never changed, so that threads may share it.
+
+    `spoke` and `settled` (n,) int32 are the newest act about each item that is somebody's own word,
+    and that is a reviewer's or a vote's.
+    """
+
+    head: int
+    life: object
+    own: _Rows
+    spoke: Int32
+    settled: Int32
+    opinions: Opinions
+
+
+def _followed(labels: LabelState, field: str, known: _Known | None) -> _Known:
+    """Return what is known now: read anew about the items that were decided about since."""
+    acts = labels.standing_acts(field)
+    if known is None or known.life is not acts.life:
+        own, spoke, settled = _newest(labels, acts, np.arange(labels.n_items))
+    elif known.head == acts.head:
+        return known
+    else:
+        items = _array(labels.changed_since(known.head))
+        fresh, spoke, settled = _newest(labels, acts, items)
+        own = known.own.spliced(items, fresh)
+        spoke, settled = _put(known.spoke, items, spoke), _put(known.settled, items, settled)
+    found = _opinions(acts, own, spoke, settled)
+    return _Known(acts.head, acts.life, own, spoke, settled, found)
+
+
+def _newest(labels: LabelState, acts: StandingActs, items: Int64) -> tuple[_Rows, Int32, Int32]:
+    """Return the newest acts about `items` (m,): each person's, anybody's (m,), a judge's (m,)."""
+    size, n = max(len(acts.people), 1), len(items)
+    spoke, settled = np.zeros(n, np.int32), np.zeros(n, np.int32)
+    parts = [_Rows(np.empty(0, np.int64), np.empty(0, np.int32), np.empty(0, np.int32))]
+    for start in range(0, n, step := max(CELLS // size, 1)):
+        part = items[start : start + step]
+        rows = _said(labels, acts, part)
+        at = start + np.searchsorted(part, rows.item_no)
+        judge = np.isin(rows.source, (REVIEW, CONSENSUS))
+        np.maximum.at(settled, at[judge], rows.seq[judge])
+        np.maximum.at(spoke, at[~judge], rows.seq[~judge])
+        newest = np.zeros(len(part) * size, np.int32)
+        cells = (at[~judge] - start) * size + rows.person[~judge]
+        np.maximum.at(newest, cells, rows.seq[~judge])
+        held = np.flatnonzero(newest)
+        parts.append(_Rows(part[held // size], (held % size).astype(np.int32), newest[held]))
+    names = ("item_no", "person", "seq")
+    columns = (np.concatenate([getattr(part, name) for part in parts]) for name in names)
+    return _Rows(*columns), spoke, settled
+
+
+def _put(old: Int32, items: Int64, new: Int32) -> Int32:
+    """Return `old` by item with `new` (m,) at `items` (m,)."""
+    found = np.zeros(max(len(old), int(items.max(initial=-1)) + 1), np.int32)
+    found[: len(old)] = old
+    found[items] = new
+    return found
+
+
+def _opinions(acts: StandingActs, own: _Rows, spoke: Int32, settled: Int32) -> Opinions:
+    today = np.full(acts.head + 1, NONE, np.int32)
+    today[acts.seq] = acts.today
+    code, item, person = today[own.seq], own.item_no, own.person
+    held = code != NONE
+    if not held.all():
+        code, item, person = code[held], item[held], person[held]
+    judged = _bitmap(np.flatnonzero(settled))
+    closed = _bitmap(np.flatnonzero(settled > spoke))
+    return Opinions(item, person, code, acts.people, acts.legend, closed, judged)
 
 
 def _rows_of(held: Int64, items: Int64) -> Int32:

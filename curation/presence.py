@@ -4,9 +4,11 @@ Kept in `presence.sqlite` beside the journal, which never waits for it. All of i
 time: decisions are safe without, two people would only see the same sheet.
 """
 
+import os
 import sqlite3
 import threading
 import time
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +16,7 @@ from typing import Any, TypeVar
 
 from pyroaring import BitMap
 
-from embeddings.dataset import Dataset
+from embeddings.dataset import Dataset, lives
 
 T = TypeVar("T")
 FILE = "presence.sqlite"
@@ -23,21 +25,22 @@ HERE = 12.0  # seconds without a sign of life after which somebody is gone
 AGAIN = 2.0  # seconds in which the same sign of life is not written twice
 BUSY = 5.0  # seconds to wait for others that write: each takes a millisecond, but they may be many
 REST = 30.0  # seconds until a file that cannot be used is tried again
+_RUN = f"{os.getpid()} {uuid.uuid4().hex}"  # a number of a process is given again
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS here (
     session TEXT PRIMARY KEY, person TEXT NOT NULL, page TEXT NOT NULL, place TEXT NOT NULL,
     seen REAL NOT NULL
 ) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS claims (
-    key TEXT PRIMARY KEY, person TEXT NOT NULL, session TEXT NOT NULL, field TEXT NOT NULL,
-    items BLOB NOT NULL, renewed REAL NOT NULL
+CREATE TABLE IF NOT EXISTS held (
+    key TEXT PRIMARY KEY, person TEXT NOT NULL, session TEXT NOT NULL, run TEXT NOT NULL,
+    field TEXT NOT NULL, items BLOB NOT NULL, renewed REAL NOT NULL
 ) WITHOUT ROWID;
 """
 # A time in the future is as old as one in the past: a clock that was set back frees what was
 # claimed by the old one, and nothing is held for longer than a lease.
-_LIVE_CLAIMS = "SELECT key, person, session, field, items FROM claims WHERE abs(? - renewed) < ?"
-_IN_THE_WAY = f"{_LIVE_CLAIMS} AND person <> ? AND (key = ? OR field = ?)"
+_LIVE_CLAIMS = "SELECT key, person, session, run, field, items FROM held WHERE abs(? - renewed) < ?"
+_NEAR = f"{_LIVE_CLAIMS} AND (key = ? OR field = ?)"
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _PASSING = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)  # the file is sound
 
@@ -53,13 +56,25 @@ class Present:
 
 @dataclass(frozen=True)
 class Claim:
-    """A sheet in somebody's hands; `items` are the numbers of what is on it."""
+    """A sheet in the hands of one tab (`session`); `items` are the numbers of what is on it.
+
+    `run` is of the process that serves the tab, empty until the tab gave a sign of life.
+    """
 
     key: str
     person: str
     session: str
+    run: str
     field: str
     items: BitMap
+
+    def bars(self, person: str, session: str) -> bool:
+        """Whether this keeps the sheet from a person in a tab: it is another's, or of another tab.
+
+        What somebody held at a server that ended, or in a session that no tab came to know, is
+        theirs at once: the tab has come back in another session, or is gone.
+        """
+        return self.session != session and (self.person != person or not _ended(self.run))
 
 
 class _Resting(Exception):
@@ -116,8 +131,8 @@ class Presence:
             "INSERT OR REPLACE INTO here VALUES (?, ?, ?, ?, ?)", (session, person, page, place, at)
         )
         db.execute(
-            "UPDATE claims SET renewed = ? WHERE session = ? AND abs(? - renewed) < ?",
-            (at, session, at, self._lease),
+            "UPDATE held SET renewed = ?, run = ? WHERE session = ? AND abs(? - renewed) < ?",
+            (at, _RUN, session, at, self._lease),
         )
 
     def others(self, session: str) -> list[Present]:
@@ -144,27 +159,25 @@ class Presence:
         items: BitMap | None = None,
         field: str = "",
     ) -> Claim | None:
-        """Claim a sheet for a while; None where another person has it, or some of its items.
+        """Claim a sheet for a while; None where another tab has it, or some of its items.
 
-        Claimed again it holds on, with these items, in this session: a person who comes back after
-        a crash is not kept out by what they held. Only claims of the same `field` are in each
-        other's way.
+        Claimed again it holds on, with these items. Only claims of the same `field` are in each
+        other's way, and none that `Claim.bars` nobody.
         """
-        mine = Claim(key, person, session, field, items or BitMap())
+        run = _RUN if session in self._told else ""
+        mine = Claim(key, person, session, run, field, items or BitMap())
         granted = self._write(lambda db: self._grant(db, mine))
         return None if granted is False else mine  # None: nobody is known to have it
 
     def _grant(self, db: sqlite3.Connection, mine: Claim) -> bool:
         at = self._clock()
-        parameters = (at, self._lease, mine.person, mine.key, mine.field)
-        for one in _claims(db, _IN_THE_WAY, parameters):
-            if one.key == mine.key or one.items.intersect(mine.items):
+        for one in _claims(db, _NEAR, (at, self._lease, mine.key, mine.field)):
+            same = one.key == mine.key or one.items.intersect(mine.items)
+            if same and one.bars(mine.person, mine.session):
                 return False
-        db.execute(
-            "INSERT OR REPLACE INTO claims VALUES (?, ?, ?, ?, ?, ?)",
-            (mine.key, mine.person, mine.session, mine.field, mine.items.serialize(), at),
-        )
-        db.execute("DELETE FROM claims WHERE abs(? - renewed) >= ?", (at, self._lease))
+        claim = (mine.key, mine.person, mine.session, mine.run, mine.field, mine.items.serialize())
+        db.execute("INSERT OR REPLACE INTO held VALUES (?, ?, ?, ?, ?, ?, ?)", (*claim, at))
+        db.execute("DELETE FROM held WHERE abs(? - renewed) >= ?", (at, self._lease))
         return True
 
     def release(self, session: str, *, but: frozenset[str] = frozenset()) -> None:
@@ -172,7 +185,7 @@ class Presence:
         held = [one for one in self.claims().values() if one.session == session]
         gone = [(one.key, session) for one in held if one.key not in but]
         if gone:
-            sql = "DELETE FROM claims WHERE key = ? AND session = ?"
+            sql = "DELETE FROM held WHERE key = ? AND session = ?"
             self._write(lambda db: db.executemany(sql, gone))
 
     def claims(self) -> dict[str, Claim]:
@@ -271,14 +284,22 @@ def presence(dataset: Dataset) -> Presence:
 
 def _forget(db: sqlite3.Connection, session: str) -> None:
     db.execute("DELETE FROM here WHERE session = ?", (session,))
-    db.execute("DELETE FROM claims WHERE session = ?", (session,))
+    db.execute("DELETE FROM held WHERE session = ?", (session,))
 
 
 def _claims(db: sqlite3.Connection, sql: str, parameters: tuple[Any, ...]) -> list[Claim]:
     return [
-        Claim(key, person, session, field, _items(packed))
-        for key, person, session, field, packed in db.execute(sql, parameters).fetchall()
+        Claim(key, person, session, run, field, _items(packed))
+        for key, person, session, run, field, packed in db.execute(sql, parameters).fetchall()
     ]
+
+
+def _ended(run: str) -> bool:
+    """Whether the process of a claim is gone, or the claim of none yet."""
+    number = run.partition(" ")[0]
+    if run == _RUN:
+        return False
+    return number == str(os.getpid()) or not number.isdecimal() or not lives(int(number))
 
 
 def _items(packed: bytes) -> BitMap:

@@ -1,11 +1,14 @@
 """A second look at a random sample: how right each curator is, by label."""
 
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 import numpy as np
+from pyroaring import BitMap
 
-from curation.folding import NONE, Int64
-from curation.opinions import CONSENSUS, REVIEW, Said, opinions, said
+from curation.folding import NONE, Int64, numbers
+from curation.labels import LabelState
+from curation.opinions import CONSENSUS, REVIEW, Opinions, Said, opinions, said
 from curation.schema import Selection
 from curation.workspace import Workspace
 from embeddings.errors import CurationError
@@ -106,8 +109,17 @@ def scores(workspace: Workspace, field: str = "category") -> list[Score]:
     The newest answer about an item is the truth; what a person said of it before is judged, not
     what the person corrected afterwards.
     """
-    workspace.labels.refresh()
-    rows, acts = said(workspace, field)
+    known, found = _kept.setdefault(workspace.labels, {}), opinions(workspace, field)
+    if field not in known or known[field][0] is not found:
+        known[field] = (found, _judged_scores(workspace.labels, field, found.judged))
+    return known[field][1]
+
+
+_kept: WeakKeyDictionary[LabelState, dict[str, tuple[Opinions, list[Score]]]] = WeakKeyDictionary()
+
+
+def _judged_scores(labels: LabelState, field: str, items: BitMap) -> list[Score]:
+    rows, acts = said(labels, field, numbers(items))
     answers = rows.take(rows.source == REVIEW)
     answers = answers.newest(answers.item_no)
     judged, truth = _judged(rows, answers, len(acts.people))

@@ -8,6 +8,7 @@ import ipaddress
 import json
 import os
 import threading
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from functools import cache
@@ -36,6 +37,7 @@ from embeddings.errors import CurationError
 
 MAIN = Path(__file__).resolve().parent / "app" / "main.py"
 PRIVATE = ("/api/", "/media/")  # ours, and what Streamlit keeps for downloads
+FIRST_PAGE = 6.0  # seconds that the first page has the machine to itself
 SECRET = 32  # characters that a cookie is signed with, at least
 OURS = ("same-origin", "none")  # Sec-Fetch-Site of this page, and of what a person typed
 
@@ -92,12 +94,15 @@ async def lifespan(_app: object) -> AsyncIterator[None]:
 
     check_door(config.get_option("server.address"))  # also where `curate serve` was not the way in
     config.set_option("server.allowedHosts", sorted(allowed_hosts() | login_host()))
-    threading.Thread(target=warm, name="warm", daemon=True).start()
+    threading.Thread(target=warm, args=(FIRST_PAGE,), name="warm", daemon=True).start()
     yield
 
 
-def warm() -> None:
-    """Read what the first page is going to show: of 1,000,000 items it would wait for seconds."""
+def warm(pause: float = 0.0) -> None:
+    """Read what the first page is going to show: of 1,000,000 items it would wait for seconds.
+
+    What only a card at the pointer needs takes as long again: it comes `pause` seconds later.
+    """
     try:
         known, wanted = datasets.names(), os.environ.get("CURATE_DATASET")
         if not known:
@@ -106,6 +111,7 @@ def warm() -> None:
         atlas = workspace.atlas()
         payload.order_of(atlas)
         fields.fields(workspace, atlas.version)
+        time.sleep(pause)
         fields.details(workspace, atlas.version, 0)
     except CurationError:
         return  # the page meets the same trouble, and says it

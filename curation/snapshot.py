@@ -22,8 +22,9 @@ from pyroaring import BitMap
 
 from curation.folding import CHANNELS, Channel, Folded
 from curation.journal import Journal
+from curation.mentions import Mentions
 
-FORMAT = 2  # of the file; one of another format is not read
+FORMAT = 3  # of the file; one of another format is not read
 DIGEST = 32  # bytes at the beginning: the SHA-256 of all that follows, an .npz of arrays
 ABANDONED = 3600  # seconds after which a file that was never finished is nobody's
 _BY_SEQ = ("codes", "people", "times", "kinds", "sources", "undone")
@@ -109,6 +110,10 @@ def _copied(folded: Folded) -> tuple[dict[str, Any], Arrays]:
         if channel.acts.any() or channel.winner.any():
             arrays[f"winner.{name}"] = channel.winner.copy()
             arrays[f"acts.{name}"] = channel.acts.copy()
+        if channel.giver.any():
+            arrays[f"giver.{name}"] = channel.giver.copy()
+    if folded.index is not None:
+        arrays |= {f"index.{at}": part for at, part in enumerate(folded.index.arrays())}
     for at, items in enumerate(folded.refused.values()):
         arrays[f"refused.{at}"] = _bytes(items.serialize())
     told = {
@@ -130,10 +135,15 @@ def _fill(folded: Folded, told: dict[str, Any], arrays: Arrays) -> None:
         setattr(folded, name, arrays[name])
     folded.named = arrays["named"]
     for name in CHANNELS:
-        none = np.zeros(len(folded.named), np.int32)
+        empty = np.zeros((3, len(folded.named)), np.int32)
         legend = {value: code for code, value in enumerate(told["legends"][name])}
-        winner, acts = arrays.get(f"winner.{name}", none), arrays.get(f"acts.{name}", none.copy())
-        folded.channels[name] = Channel(winner, acts, legend)
+        winner, acts, giver = (
+            arrays.get(f"{what}.{name}", none)
+            for what, none in zip(("winner", "acts", "giver"), empty, strict=True)
+        )
+        folded.channels[name] = Channel(winner, acts, giver, legend)
+    if "index.0" in arrays:
+        folded.index = Mentions.of_arrays(*(arrays[f"index.{at}"] for at in range(4)))
     folded.names = {name: number for number, name in enumerate(told["names"])}
     folded.dismissed = Counter(told["dismissed"])
     folded.refused = {

@@ -89,14 +89,24 @@ class Workspace(Acts):
             atlas = self._atlases.get(version)
             if atlas is None:
                 atlas = self.store.atlas(version)
-                # tables built anew may hold fewer items than the journal, and others
-                self.journal.register(atlas.item_ids)
-                self._nos[version] = self.journal.item_nos(atlas.item_ids)
+                self._nos[version] = self._numbered(atlas.item_ids)
             self._atlases.pop(version, None)
             self._atlases[version] = atlas  # the last is the one asked for last
             for old in list(self._atlases)[:-_KEPT]:
                 del self._atlases[old], self._nos[old]
             return atlas
+
+    def _numbered(self, item_ids: Ids) -> Int64:
+        """Return the journal's number of each item, (n,) int64; a new one gets the next.
+
+        Tables built anew may hold fewer items than the journal, and others. To look a million up
+        takes a second, so they are looked up again only where one is unknown.
+        """
+        try:
+            return self.journal.item_nos(item_ids)
+        except CurationError:
+            self.journal.register(item_ids)
+            return self.journal.item_nos(item_ids)
 
     def item_nos(self, version: str) -> Int64:
         """Return the journal's number of each row of an atlas, (n,) int64."""

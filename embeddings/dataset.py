@@ -161,10 +161,11 @@ def _held_by(holder: Path) -> str:
     except FileNotFoundError:
         who = ""
     found = _HOLDER.fullmatch(who)
-    return who if found and _lives(int(found.group(1))) else "another process"
+    return who if found and lives(int(found.group(1))) else "another process"
 
 
-def _lives(pid: int) -> bool:
+def lives(pid: int) -> bool:
+    """Whether a process of this machine runs, by its number."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -1,6 +1,7 @@
 """The bytes of an image that a dataset knows, wherever they are: a file, an archive, a download."""
 
 import os
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 
@@ -33,15 +34,20 @@ class Originals:
         places = self._places.get(sha256[:ID_LENGTH])
         if places is None:
             return None
-        # last what was downloaded: a record's place, or HTTP://, does not tell that it was
-        for path in (*places, str(kept(self.downloads, sha256))):
-            try:
-                data = files.read(path) if os.path.lexists(path) else archives.read(path)
-            except UnreadableImage:
-                continue  # it may have been met in another place too
-            if images.sha256(data) == sha256:
-                return data
-        return None
+        return read(places, self.downloads, sha256)
+
+
+def read(places: Iterable[str], downloads: Path, sha256: str) -> bytes | None:
+    """Return the bytes with this SHA-256 from the first of `places` that has them, or None."""
+    # last what was downloaded: a record's place, or HTTP://, does not tell that it was
+    for path in (*places, str(kept(downloads, sha256))):
+        try:
+            data = files.read(path) if os.path.lexists(path) else archives.read(path)
+        except UnreadableImage:
+            continue  # it may have been met in another place too
+        if images.sha256(data) == sha256:
+            return data
+    return None
 
 
 def kept(downloads: Path, sha256: str) -> Path:

@@ -139,7 +139,7 @@ def _write_image(
         if row.box is None or image is None:
             file.write_bytes(data)
         else:
-            _cut(image, row.box, row.item_id).save(file, format="PNG")
+            cut(image, row.box, row.item_id).save(file, format="PNG")
 
 
 def _oriented(data: bytes, row: _Row) -> "PIL.Image.Image":
@@ -154,7 +154,8 @@ def _oriented(data: bytes, row: _Row) -> "PIL.Image.Image":
     return image
 
 
-def _cut(image: "PIL.Image.Image", box: Box, item_id: str) -> "PIL.Image.Image":
+def cut(image: "PIL.Image.Image", box: Box, item_id: str) -> "PIL.Image.Image":
+    """Return what of an image is in a box, whole pixels; CurationError where that is nothing."""
     left, top = max(0, floor(box[0])), max(0, floor(box[1]))
     right, bottom = min(image.width, ceil(box[2])), min(image.height, ceil(box[3]))
     if right <= left or bottom <= top:

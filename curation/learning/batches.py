@@ -26,6 +26,10 @@ DOUBT = 0.5  # less likely than this, an item stands behind the cut
 FALL = 0.1  # a sheet ends where its items are so much less likely than its first
 AT_ONCE = 3  # sheets of a mode that picks items one after the other, a screen a sheet
 HOPE = 0.9  # share of an unnamed cluster's core that is taken to be of one kind
+# Items that stand for all where each is compared with many: a skip waits for it.
+FARTHEST, AGAINST, MIDDLES = 8_000, 300, 5_000
+DENSEST = 2_000, 1 << 29  # items of a cluster, and multiplications to compare them with each other
+ROUNDS = 10  # of k-means: what more would find is no better a middle
 
 
 @dataclass(frozen=True)
@@ -189,7 +193,8 @@ def fresh(pool: Pool, size: int, limit: int, *, begun: bool = False) -> list[Bat
 def _core_sheet(pool: Pool, number: int, rows: npt.NDArray[np.int64], size: int) -> Batch:
     ordered = core_first(pool.vectors, rows)[: min(size, SCREEN)]
     gain = worth(np.full(len(ordered), HOPE, np.float32))
-    return batch("cluster", f"cluster {number}", ordered, None, None, HOPE, gain)
+    cut = typical(pool.vectors, ordered)
+    return batch("cluster", f"cluster {number}", ordered, cut, None, HOPE, gain)
 
 
 def uncertain(pool: Pool, size: int, limit: int, chance: np.random.Generator) -> list[Batch]:
@@ -211,9 +216,9 @@ def uncertain(pool: Pool, size: int, limit: int, chance: np.random.Generator) ->
 def diverse(pool: Pool, size: int, limit: int, chance: np.random.Generator) -> list[Batch]:
     """Return sheets of items far from each other and from what is labelled (k-centre)."""
     rows = np.flatnonzero(pool.open)
-    some = chance.choice(rows, min(len(rows), 20_000), replace=False)
+    some = chance.choice(rows, min(len(rows), FARTHEST), replace=False)
     held = np.flatnonzero(pool.labelled != NONE)
-    held = chance.choice(held, min(len(held), 500), replace=False)
+    held = chance.choice(held, min(len(held), AGAINST), replace=False)
     vectors = pool.vectors[some]
     nearest = np.full(len(some), -1.0, np.float32)
     if len(held):
@@ -230,10 +235,12 @@ def diverse(pool: Pool, size: int, limit: int, chance: np.random.Generator) -> l
 def representative(pool: Pool, size: int, limit: int, chance: np.random.Generator) -> list[Batch]:
     """Return sheets of the middles of what is not labelled (k-means, one item a part and sheet)."""
     rows = np.flatnonzero(pool.open)
-    some = np.sort(chance.choice(rows, min(len(rows), 5_000), replace=False))
+    some = np.sort(chance.choice(rows, min(len(rows), MIDDLES), replace=False))
     wanted = min(size, SCREEN, len(some))
-    _, centres = k_means(pool.vectors[some], wanted, int(chance.integers(2**31)))
-    alike = pool.vectors[some] @ centres.T
+    vectors = pool.vectors[some]
+    seed = int(chance.integers(2**31))
+    _, centres = k_means(vectors, wanted, seed, init="random", max_iter=ROUNDS)
+    alike = vectors @ centres.T
     found: list[Batch] = []
     while len(found) < min(limit, AT_ONCE) and np.isfinite(alike[:, 0]).any():
         middles = np.unique(alike.argmax(axis=0))
@@ -245,12 +252,8 @@ def representative(pool: Pool, size: int, limit: int, chance: np.random.Generato
 def at_random(pool: Pool, size: int, limit: int, chance: np.random.Generator) -> list[Batch]:
     """Return sheets of items picked by chance."""
     rows = np.flatnonzero(pool.open)
-    most = min(size, SCREEN)
-    first = chance.choice(rows, min(most, len(rows)), replace=False)
-    others = np.setdiff1d(rows, first)
-    more = min(most * (min(limit, AT_ONCE) - 1), len(others))
-    picked = np.concatenate([first, chance.choice(others, more, replace=False)])
-    return _screens("random", "by chance", picked, size)
+    most = min(size, SCREEN) * min(limit, AT_ONCE)
+    return _screens("random", "by chance", chance.permutation(rows)[:most], size)
 
 
 def _screens(kind: str, title: str, rows: npt.NDArray[np.int64], size: int) -> list[Batch]:
@@ -300,7 +303,8 @@ def core_first(vectors: Float32, rows: npt.NDArray[np.integer[Any]]) -> npt.NDAr
 
     The mean of two kinds lies between them, where an item of either is least typical.
     """
-    some = rows[np.linspace(0, len(rows) - 1, min(len(rows), 2_000)).astype(np.int64)]
+    most = min(len(rows), DENSEST[0], int((DENSEST[1] / vectors.shape[1]) ** 0.5))
+    some = rows[np.linspace(0, len(rows) - 1, most).astype(np.int64)]
     alike = vectors[some] @ vectors[some].T
     k = min(len(some), 15)
     nearest = np.partition(alike, -k, axis=1)[:, -k:].mean(axis=1)
@@ -309,11 +313,22 @@ def core_first(vectors: Float32, rows: npt.NDArray[np.integer[Any]]) -> npt.NDAr
     return np.asarray(rows[order], np.int64)
 
 
-def k_means(rows: Float32, parts: int, random_state: int) -> tuple[Int32, Float32]:
-    """Return the part of each row (m,) and the centres (parts, d)."""
+def typical(vectors: Float32, ordered: npt.NDArray[np.integer[Any]]) -> int:
+    """Return how many of the items, from the core outwards, are not suspected to be strays.
+
+    A stray is farther from the core than three deviations (MAD) of the others.
+    """
+    alike = vectors[ordered] @ vectors[ordered[: min(15, len(ordered))]].mean(axis=0)
+    middle = float(np.median(alike))
+    deviation = 1.4826 * float(np.median(np.abs(alike - middle)))
+    return int(np.count_nonzero(alike >= middle - 3 * max(deviation, 1e-6)))
+
+
+def k_means(rows: Float32, parts: int, random_state: int, **options: Any) -> tuple[Int32, Float32]:
+    """Return the part of each row (m,) and the centres (parts, d); `options` are scikit-learn's."""
     from sklearn.cluster import KMeans
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(1):  # threads add up centres in the order in which they finish
-        fitted = KMeans(parts, n_init=1, random_state=random_state).fit(rows)
+        fitted = KMeans(parts, n_init=1, random_state=random_state, **options).fit(rows)
     return fitted.labels_.astype(np.int32), fitted.cluster_centers_.astype(np.float32)

@@ -119,12 +119,23 @@ class Classifier:
         self._answer()
         return len(changed)
 
-    def likely(self, rows: npt.NDArray[np.integer[Any]]) -> Float32:
-        """Return how likely each code is for each of `rows`, (m, classes), summing to at most 1."""
-        if self._wide:
-            return self._voted(rows)
-        found: Float32 = self._likely[rows]
-        return found
+    def likeliest(self, rows: npt.NDArray[np.integer[Any]], most: int) -> tuple[Int32, Float32]:
+        """Return the likeliest codes of each of `rows`, best first, and how likely each is.
+
+        Both (m, most or fewer); -1 and 0 where nothing more is likely. Of a row they sum to at
+        most 1. Memory goes with `rows`, not with the labels, where there are very many of these.
+        """
+        if not self._wide:
+            return _highest(self._likely[rows], most)
+        heard = self._heard(rows)
+        votes = np.zeros(heard.shape, np.float32)
+        for at, column in enumerate(heard.T):
+            first = (column != NONE) & ~(heard[:, :at] == column[:, None]).any(axis=1)
+            votes[first, at] = (heard == column[:, None]).sum(axis=1)[first]
+        order = np.lexsort((heard, -votes))[:, :most]  # the lowest code first of several
+        codes = np.take_along_axis(heard, order, 1)
+        share = np.take_along_axis(votes, order, 1) / np.float32(max(heard.shape[1], 1))
+        return np.where(share > 0, codes, NONE).astype(np.int32), share
 
     def proposals(self) -> Proposals:
         """Return the likeliest code of every item, labelled ones too, and how likely it is."""
@@ -229,12 +240,6 @@ class Classifier:
         found[at] = np.where(found[at] == no[:, None], NONE, found[at])
         return found
 
-    def _voted(self, rows: npt.NDArray[np.integer[Any]]) -> Float32:
-        heard = self._heard(rows)
-        found = np.zeros((len(rows), self.classes + 1), np.float32)
-        np.add.at(found, (np.arange(len(rows))[:, None], heard), np.float32(1))
-        return found[:, :-1] / np.float32(max(heard.shape[1], 1))
-
     def _fitted(self, labelled: npt.NDArray[np.int64]) -> Float32:
         n_map = self._map.shape[1]
         inverse = np.linalg.inv(self._gram + RIDGE * np.eye(n_map))
@@ -300,6 +305,18 @@ def _likeliest(likely: Float32) -> Proposals:
     confidence = np.take_along_axis(likely, codes[:, None], 1)[:, 0]
     said = confidence > 0
     return Proposals(np.where(said, codes, NONE).astype(np.int32), np.where(said, confidence, 0))
+
+
+def _highest(shares: Float32, most: int) -> tuple[Int32, Float32]:
+    """Return the columns of the highest shares of each row (m, c), highest first, and these."""
+    few = np.argpartition(-shares, most - 1, axis=1)[:, :most] if shares.shape[1] > most else None
+    columns = np.arange(shares.shape[1])[None].repeat(len(shares), 0) if few is None else few
+    columns = np.sort(columns, axis=1)
+    held = np.take_along_axis(shares, columns, 1)
+    order = np.argsort(-held, axis=1, kind="stable")
+    best: Float32 = np.take_along_axis(held, order, 1)
+    codes = np.take_along_axis(columns, order, 1)
+    return np.where(best > 0, codes, NONE).astype(np.int32), best
 
 
 def most_voted(heard: Int32) -> tuple[Int32, Float32]:

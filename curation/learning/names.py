@@ -1,7 +1,9 @@
 """What a set of items may be called: by labels nearby, imported names, the encoder's words."""
 
 import hashlib
+import logging
 import os
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from curation.learning.classifier import NONE
+from curation.learning.words import COMMON
 from embeddings import encoders
 from embeddings.encoders import Encoder, TextEncoder
 from embeddings.errors import CurationError
@@ -19,6 +22,8 @@ from embeddings.schema import Float32, Int32
 PROMPT = "a photo of a {}"  # what CLIP was judged with (Radford et al. 2021)
 VOTERS = 400  # items of a set that choose among the words
 NEAR = 15
+AGREED = 0.2  # of the voters: a word that fewer are nearest to is not told
+OWN = 500  # names of the dataset that are words too
 DOUBT = 3  # items' worth of doubt: a name that one item has is hardly a suggestion
 
 
@@ -63,7 +68,7 @@ def suggest(
     vocabulary: Vocabulary | None = None,
     limit: int = 5,
 ) -> list[Name]:
-    """Return a few names for the items in `rows`, the best first.
+    """Return a few names for the items in `rows`, the best first, those from words last.
 
     Parameters
     ----------
@@ -90,9 +95,11 @@ def suggest(
     found = _nearby(rows, near, codes, legend)
     if imported is not None:
         found += _imported([str(name) for name in imported if name is not None], len(rows))
+    said = {one.name.casefold() for one in found}
     if vocabulary is not None and len(vocabulary):
         found += _worded(vectors, rows, vocabulary)
-    return _merged(found)[:limit]
+    # what people call things comes before what the encoder knows
+    return sorted(_merged(found), key=lambda one: one.name.casefold() not in said)[:limit]
 
 
 def text_encoder(name: str, encoder_id: str) -> TextEncoder:
@@ -131,18 +138,39 @@ def vocabulary(
     CurationError
         When the encoder has no text tower, or `prompt` has no place for the word.
     """
+    words = tuple(dict.fromkeys(words))
+    able = _with_words(encoder)
+    made = kept(able.encoder_id, words, prompt=prompt, folder=folder)
+    if made is not None:
+        return made
+    rows = able.encode_text([prompt.replace("{}", word) for word in words])
+    if folder is not None:
+        _keep(_file(folder, able.encoder_id, prompt, words), rows)
+    return Vocabulary(words, rows, able.encoder_id)
+
+
+def kept(
+    encoder_id: str, words: Sequence[str], *, prompt: str = PROMPT, folder: Path | None
+) -> Vocabulary | None:
+    """Return what `vocabulary` made of these words before and left in `folder`, if anything.
+
+    Raises
+    ------
+    CurationError
+        When `prompt` has no place for the word.
+    """
     if "{}" not in prompt:
         raise CurationError(f"expected a prompt with {{}} where the word goes, got {prompt[:80]!r}")
     words = tuple(dict.fromkeys(words))
-    able = _with_words(encoder)
-    digest = hashlib.sha256("\0".join((able.encoder_id, prompt, *words)).encode()).hexdigest()
-    file = None if folder is None else folder / f"words-{digest[:32]}.npy"
-    if file is not None and file.exists():
-        return Vocabulary(words, np.load(file), able.encoder_id)
-    rows = able.encode_text([prompt.replace("{}", word) for word in words])
-    if file is not None:
-        _keep(file, rows)
-    return Vocabulary(words, rows, able.encoder_id)
+    file = None if folder is None else _file(folder, encoder_id, prompt, words)
+    if file is None or not file.exists():
+        return None
+    return Vocabulary(words, np.load(file), encoder_id)
+
+
+def _file(folder: Path, encoder_id: str, prompt: str, words: tuple[str, ...]) -> Path:
+    digest = hashlib.sha256("\0".join((encoder_id, prompt, *words)).encode()).hexdigest()
+    return folder / f"words-{digest[:32]}.npy"
 
 
 def _keep(file: Path, rows: Float32) -> None:
@@ -157,11 +185,58 @@ def _keep(file: Path, rows: Float32) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def common_words() -> tuple[str, ...]:
-    """Return the thousand class names of ImageNet, as OpenCLIP spells them."""
-    from embeddings.encoders.torchvision_fix import import_open_clip
+class Words:
+    """The words of the encoder that made one space, made ready while people work.
 
-    return tuple(dict.fromkeys(import_open_clip().IMAGENET_CLASSNAMES))
+    The dataset's own names come first, then `curation.learning.words`. The text tower is loaded
+    once for a list of words, in the background and only where its weights are on this machine;
+    from then on the words are read from `folder`.
+
+    Parameters
+    ----------
+    spec, encoder_id : str
+        How to load the encoder, and which one it must be.
+    own : sequence of str
+        What labels and tables of the dataset call things.
+    """
+
+    def __init__(self, spec: str, encoder_id: str, own: Sequence[str], folder: Path) -> None:
+        self._wanted = spec, encoder_id, (*own[:OWN], *COMMON), folder
+        self._found: Vocabulary | None = None
+        self.why = ""  # there are no words, once it is known
+        self._thread = threading.Thread(target=self._make, name="words", daemon=True)
+        self._thread.start()
+
+    def ready(self, seconds: float = 0.0) -> Vocabulary | None:
+        """Return the words, waiting for them so long; None while there are none."""
+        if self._thread.is_alive():
+            self._thread.join(seconds)
+        return self._found
+
+    def _make(self) -> None:
+        spec, encoder_id, words, folder = self._wanted
+        try:
+            self._found = kept(encoder_id, words, folder=folder)
+            if self._found is None:
+                _at_hand(spec)
+                self._found = vocabulary(text_encoder(spec, encoder_id), words, folder=folder)
+        except (CurationError, OSError) as error:
+            self.why = str(error)
+            logging.getLogger(__name__).info("no names from words: %s", error)
+
+
+def _at_hand(spec: str) -> None:
+    """Refuse weights that would have to be downloaded: nobody asked for them."""
+    kind, source = encoders.kind_of(spec)
+    model, _, tag = source.partition("/")
+    if kind == "open_clip":
+        from embeddings.encoders import hub
+        from embeddings.encoders.torchvision_fix import import_open_clip
+
+        open_clip = import_open_clip()
+        tags = open_clip.list_pretrained_tags_by_model(model)
+        if tag in tags and not hub.cached(open_clip, open_clip.get_pretrained_cfg(model, tag)):
+            raise CurationError(f"the weights of {spec} are not on this machine")
 
 
 # ---- who speaks for a name
@@ -207,7 +282,7 @@ def _worded(
     rows: npt.NDArray[np.integer[Any]],
     vocabulary: Vocabulary,
 ) -> list[Name]:
-    """Each item, of many an even sample, votes for its nearest word."""
+    """Each item, of many an even sample, votes for its nearest word; few votes say nothing."""
     if vocabulary.rows.shape[1] != vectors.shape[1]:
         raise CurationError(
             f"expected words of {vectors.shape[1]} numbers, got {vocabulary.rows.shape[1]}; "
@@ -223,6 +298,7 @@ def _worded(
             f"the nearest word of {count / len(some):.0%}",
         )
         for word, count in zip(words.tolist(), counts.tolist(), strict=True)
+        if count >= AGREED * len(some)
     ]
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from curation.learning.batches import Batch, Pool, batch, core_first, k_means
+from curation.learning.batches import Batch, Pool, batch, core_first, k_means, typical
 from curation.learning.classifier import NONE
 from embeddings import cluster as clusters
 from embeddings.errors import CurationError
@@ -21,15 +21,12 @@ def sheet(pool: Pool, rows: Int32, title: str, proposed: str | None = None) -> B
     """Return any rows as a sheet, from their densest place outwards, strays last.
 
     With a label that the classifier knows, the likeliest stand first and the cut is where another
-    label is likelier. Without one, a stray is farther out than three deviations (MAD) of the rest.
+    label is likelier. Without one it is where `typical` puts it.
     """
     if proposed is not None and proposed in pool.names:
         return _by_proposal(pool, rows, title, proposed)
     ordered = core_first(pool.vectors, rows)
-    alike = pool.vectors[ordered] @ pool.vectors[ordered[: min(15, len(ordered))]].mean(axis=0)
-    middle = float(np.median(alike))
-    spread = 1.4826 * float(np.median(np.abs(alike - middle)))
-    cut = int(np.count_nonzero(alike >= middle - 3 * max(spread, 1e-6)))
+    cut = typical(pool.vectors, ordered)
     return batch("sheet", title, ordered, cut, proposed, 0.0, 0.0)
 
 

@@ -13,8 +13,9 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import numpy as np
 
 from curation import fields
+from curation.in_hand import clusters_in_hand
 from curation.presence import presence
-from curation.viewer import payload
+from curation.viewer import payload, pictures
 from curation.workspace import Workspace
 from embeddings import thumbnails
 from embeddings.errors import CurationError
@@ -209,6 +210,18 @@ def thumb_at(asked: Question) -> Answer:
     return _thumbnail(asked.workspace, str(atlas.item_ids[row]))
 
 
+def picture(asked: Question) -> Answer:
+    """Return one item's own image by its id, for a larger look."""
+    atlas, item_id = asked.atlas(), asked.parts[1]
+    row = int(atlas.rows_of(np.array([item_id]))[0])
+    if row < 0:
+        raise Refused(404, "no such item")
+    tag = payload.etag(asked.journal, "picture", item_id)
+    return _packed(
+        asked, tag, FOR_EVER, lambda: pictures.picture(asked.workspace, atlas, row), JPEG
+    )
+
+
 def sheet(asked: Question) -> Answer:
     """Return the thumbnails of the wire indices in the body (uint32) as one JPEG sheet."""
     cell = asked.cell()
@@ -233,7 +246,7 @@ def here(asked: Question) -> Answer:
     """Take a page's sign of life, and return what is newest and who else is here.
 
     Asked once a second by every page that is looked at. The body is JSON: ``session``, ``page``,
-    ``place``, and ``gone`` where the page is being left.
+    ``place``, the ``version`` of the atlas it shows, and ``gone`` where the page is being left.
     """
     sign = _sign(asked.body)
     session, mine = sign["session"], asked.workspace.made_by
@@ -243,7 +256,10 @@ def here(asked: Question) -> Answer:
         return _json({})
     people.here(mine, session, sign["page"], sign["place"])
     others = [{**vars(one), "you": one.person == mine} for one in people.others(session)]
-    return _json({**news(asked.workspace), "others": others, "trouble": people.trouble})
+    version = sign["version"]
+    held = clusters_in_hand(asked.workspace, version, session) if version else {}
+    told = {"others": others, "trouble": people.trouble, "held": held}
+    return _json({**news(asked.workspace), **told})
 
 
 def news(workspace: Workspace) -> dict[str, str | int | None]:
@@ -271,6 +287,7 @@ ANSWERS: dict[str, tuple[Reply, int]] = {
     "grow": (grow, 1),
     "thumb": (thumb, 1),
     "thumb_at": (thumb_at, 2),
+    "picture": (picture, 2),
     "sheet": (sheet, 1),
     "head": (head, 0),
     "here": (here, 0),
@@ -320,11 +337,13 @@ def _thumbnail(workspace: Workspace, item_id: str) -> Answer:
     return Answer(found, JPEG, cache=FOR_EVER)
 
 
-def _packed(asked: Question, tag: str, cache: str, pack: Callable[[], bytes]) -> Answer:
+def _packed(
+    asked: Question, tag: str, cache: str, pack: Callable[[], bytes], kind: str = PACKED
+) -> Answer:
     """Answer with packed bytes, or with none where the asker has them: they are not even made."""
     if tag in asked.known:
-        return Answer(b"", PACKED, tag, cache, 304)
-    return Answer(pack(), PACKED, tag, cache)
+        return Answer(b"", kind, tag, cache, 304)
+    return Answer(pack(), kind, tag, cache)
 
 
 def _told(asked: Question, body: bytes) -> Answer:
@@ -334,12 +353,12 @@ def _told(asked: Question, body: bytes) -> Answer:
 
 
 def _sign(body: bytes) -> dict[str, str]:
-    """Read a sign of life: four texts, those that are missing empty."""
+    """Read a sign of life: its texts, those that are missing empty."""
     try:
         said = json.loads(body)
     except (ValueError, RecursionError):
         said = None
-    names = ("session", "page", "place", "gone")
+    names = ("session", "page", "place", "version", "gone")
     if not isinstance(said, dict) or not said.get("session"):
         raise Refused(400, "expected a sign of life as JSON with a session; reload the page")
     texts = {name: str(said.get(name) or "")[:200] for name in names}

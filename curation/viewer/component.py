@@ -30,6 +30,9 @@ MAP_FILES = (
     "keys.js",
     "minimap.js",
     "filter.js",
+    "avatars.js",
+    "held.js",
+    "news.js",
     "legend.js",
     "card.js",
     "gestures.js",
@@ -60,7 +63,7 @@ CLEAN_FILES = (
     "clean_host.js",
 )
 TYPED_FILES = ("typed.js",)
-LIVE_FILES = ("script.js", "avatars.js", "live.js")
+LIVE_FILES = ("script.js", "avatars.js", "news.js", "live.js")
 LEAST_HEIGHT = 260  # pixels under which the toolbar no longer fits
 
 _IMPORT = re.compile(r"^import .* from '\./[\w.]+';\n", re.MULTILINE)

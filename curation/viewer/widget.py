@@ -14,7 +14,7 @@ import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
-from typing import Any
+from typing import Any, TypeVar
 
 import anywidget
 import numpy as np
@@ -33,6 +33,7 @@ ANSWERERS = 4  # threads: as many questions are answered at once
 # What a disk, the journal and lance raise where files are away, replaced or locked just now; lance
 # has no class of its own.
 _PASSING = (OSError, sqlite3.Error, RuntimeError, ValueError)
+Decided = TypeVar("Decided", Decision, list[Decision])
 _RESTORE = "selection"  # the one question that `answers` does not know: what is selected
 
 
@@ -174,13 +175,16 @@ class AtlasMap(anywidget.AnyWidget):
         chosen = self._chosen()
         return self._decided(self._workspace.flag(chosen, flag, remove=remove, note=note))
 
-    def undo(self) -> Decision:
-        """Take back your newest decision, wherever you made it."""
-        return self._decided(self._workspace.undo())
+    def undo(self) -> list[Decision]:
+        """Take back your newest step, wherever you made it; return a decision for each act of it.
 
-    def redo(self) -> Decision:
-        """Bring back what you undid last."""
-        return self._decided(self._workspace.redo())
+        A step has several acts where it merged labels, say, or was made on the Clean page.
+        """
+        return self._decided(self._workspace.back("undo"))
+
+    def redo(self) -> list[Decision]:
+        """Bring back the step that you undid last; return as `undo` does."""
+        return self._decided(self._workspace.back("redo"))
 
     # ---- life
 
@@ -230,9 +234,9 @@ class AtlasMap(anywidget.AnyWidget):
             )
         return self._selection
 
-    def _decided(self, decision: Decision) -> Decision:
+    def _decided(self, what: Decided) -> Decided:
         self._trouble()  # it stands in the journal whatever hinders the map: the watch says that
-        return decision
+        return what
 
     def _hold(self, chosen: Selection) -> None:
         self._selection = chosen if len(chosen) else None

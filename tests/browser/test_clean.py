@@ -1,12 +1,14 @@
 """The Clean page in a real browser: a sheet after the other, by keyboard alone and by touch."""
 
 import json
+import re
 import shutil
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from app_site import PATIENCE, App, wait_for
 from playwright.sync_api import Browser, BrowserContext, Page, expect
@@ -17,9 +19,15 @@ pytestmark = pytest.mark.browser
 CLEAN = ".cleaning"
 
 
+class Name(str):
+    """What a dataset is called, and how far its journal was when the test began."""
+
+    began: int = 0
+
+
 @pytest.fixture(scope="module")
 def server(built_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
-    """One server for all of these tests: each has a dataset of its own there."""
+    """One server for all of these tests."""
     home = tmp_path_factory.mktemp("clean") / "home"
     shutil.copytree(built_home, home)
     running = App(CURATE_HOME=str(home), CURATE_USER="tester")
@@ -28,16 +36,31 @@ def server(built_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 
 @pytest.fixture
-def name(server: App, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A fresh dataset of digits on the server, known to this process too."""
+def name(server: App, monkeypatch: pytest.MonkeyPatch) -> Iterator[Name]:
+    """The digits on the server, nothing of them decided; what a test decides is taken back.
+
+    The server has read them for the test before: of a dataset of its own each page waits for that.
+    """
+    monkeypatch.setenv("CURATE_HOME", server.env["CURATE_HOME"])
+    found = Name("digits")
+    found.began = Workspace(found).journal.head
+    yield found
+    workspace = Workspace(found)
+    for who in ("tester", "other"):
+        while workspace.journal.undoable(who) is not None:
+            workspace.undo(who)
+
+
+@pytest.fixture
+def own(server: App, monkeypatch: pytest.MonkeyPatch) -> Name:
+    """A dataset of digits that no other test has had."""
     home = Path(server.env["CURATE_HOME"])
     monkeypatch.setenv("CURATE_HOME", str(home))
-    made = f"d{len(list(home.iterdir()))}"
-    shutil.copytree(home / "digits", home / made)
-    card = json.loads((home / made / "dataset.json").read_text())
-    card |= {"name": made, "dataset_id": uuid.uuid4().hex}
-    (home / made / "dataset.json").write_text(json.dumps(card))
-    return made
+    shutil.copytree(home / "digits", home / "own", ignore=shutil.ignore_patterns("*.sqlite*"))
+    card = json.loads((home / "own" / "dataset.json").read_text())
+    card |= {"name": "own", "dataset_id": uuid.uuid4().hex}
+    (home / "own" / "dataset.json").write_text(json.dumps(card))
+    return Name("own")
 
 
 @pytest.fixture
@@ -46,11 +69,13 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
         viewport={"width": 1400, "height": 900}, reduced_motion="reduce", has_touch=True
     )
     yield found
+    for page in found.pages:
+        page.goto("about:blank")  # it says that it goes, as a tab that is closed does
     found.close()
 
 
 @pytest.fixture
-def desk(context: BrowserContext, server: App, name: str) -> Iterator[Page]:
+def desk(context: BrowserContext, server: App, name: Name) -> Iterator[Page]:
     thrown: list[str] = []
     page = opened(context, server, name, thrown)
     yield page
@@ -58,7 +83,7 @@ def desk(context: BrowserContext, server: App, name: str) -> Iterator[Page]:
 
 
 def opened(
-    context: BrowserContext, server: App, name: str, thrown: list[str] | None = None
+    context: BrowserContext, server: App, name: Name, thrown: list[str] | None = None
 ) -> Page:
     page = context.new_page()
     page.set_default_timeout(PATIENCE)
@@ -102,18 +127,30 @@ def press(page: Page, *keys: str) -> None:
         page.keyboard.press(key)
 
 
-def journal(name: str) -> list[tuple[str, str | None, set[str]]]:
-    """Every decision as it stands in the journal, oldest first: in words, why, about what."""
+def journal(name: Name) -> list[tuple[str, str | None, set[str]]]:
+    """Every decision since the test began, oldest first: in words, why, about what."""
     workspace = Workspace(name)
     return [
         (one.words, one.note, set(workspace.journal.item_ids(one.items).tolist()))
         for one in workspace.log()[::-1]
+        if one.seq > name.began
     ]
 
 
-def test_the_whole_loop_is_done_by_keyboard_alone(desk: Page, name: str) -> None:
+def drafts(page: Page) -> list[tuple[str, dict[str, Any]]]:
+    """What is kept of each sheet in the tab's storage, once it was written."""
+    page.wait_for_timeout(300)
+    (kept,) = page.evaluate(
+        "Object.entries(sessionStorage).filter(([k]) => k.includes('clean ')).map(([, v]) => v)"
+    )
+    return [(key, draft) for key, draft in json.loads(kept)["drafts"]]
+
+
+def test_the_whole_loop_is_done_by_keyboard_alone(desk: Page, name: Name) -> None:
     sheet = ids(desk)
     assert len(sheet) > 20 and int(told(desk)["cut"]) == len(sheet)
+    press(desk, "Space", "[", "[", "r")
+    assert (told(desk)["cut"], told(desk)["kept"]) == (str(len(sheet)),) * 2
     press(desk, "ArrowRight", "Space", "ArrowRight", "ArrowRight", "Space", "[", "[", "[")
     assert (told(desk)["cut"], told(desk)["kept"]) == (str(len(sheet) - 3), str(len(sheet) - 5))
     press(desk, "l")
@@ -134,8 +171,12 @@ def test_the_whole_loop_is_done_by_keyboard_alone(desk: Page, name: str) -> None
     assert (told(desk)["cut"], told(desk)["label"]) == (str(len(sheet) - 3), "my zero")
     assert desk.locator(f"{CLEAN} .crossed").count() == 2
     assert not Workspace(name).labels.items_with("category", "my zero")
+    key = told(desk)["sheet"]
+    assert any(key in of and draft["cut"] for of, draft in drafts(desk))
     press(desk, "Control+Shift+z")
     heard(desk, 3)
+    assert told(desk)["sheet"] != key
+    assert not any(key in of for of, _ in drafts(desk)), "the act stands, its draft has served"
 
     before = len(journal(name))
     ready(desk)
@@ -209,9 +250,11 @@ def test_the_next_sheet_is_there_before_the_server_has_answered(desk: Page) -> N
     assert told(desk)["sheet"] == second, "what is shown stays"
 
 
-def test_a_refused_label_brings_the_sheet_back_and_nothing_is_lost(desk: Page, name: str) -> None:
+def test_a_refused_label_brings_the_sheet_back_and_nothing_is_lost(desk: Page, name: Name) -> None:
     sheet = ids(desk)
-    press(desk, "ArrowRight", "Space", "[", "l")
+    press(desk, "ArrowRight", "Space", "[", "i")
+    desk.keyboard.type("mine")
+    press(desk, "Escape", "l")
     desk.keyboard.type("<b>bold</b>")
     press(desk, "Enter")
     heard(desk, 1)
@@ -225,10 +268,11 @@ def test_a_refused_label_brings_the_sheet_back_and_nothing_is_lost(desk: Page, n
     press(desk, "Enter")
     heard(desk, 2)
     assert len(Workspace(name).labels.items_with("category", "plain")) == len(sheet) - 2
+    assert len(Workspace(name).labels.items_with("instance", "mine")) == len(sheet) - 2
 
 
 def test_the_cut_is_dragged_and_what_is_behind_it_is_taken_in_by_a_tap(
-    desk: Page, name: str
+    desk: Page, name: Name
 ) -> None:
     sheet = ids(desk)
     bar, tile = desk.locator(f"{CLEAN} .cut"), desk.locator(f"{CLEAN} .tile")
@@ -256,7 +300,7 @@ def test_the_cut_is_dragged_and_what_is_behind_it_is_taken_in_by_a_tap(
     assert journal(name)[0] == ("category: half", None, wanted)
 
 
-def test_a_forecast_below_the_limit_is_asked_about_once(desk: Page, name: str) -> None:
+def test_a_forecast_below_the_limit_is_asked_about_once(desk: Page, name: Name) -> None:
     """Digits of several clusters on one sheet: the forecast cannot be good."""
     desk.get_by_label("Order of the queue").select_option("random")
     heard(desk, 1)
@@ -275,7 +319,7 @@ def test_a_forecast_below_the_limit_is_asked_about_once(desk: Page, name: str) -
     assert journal(name)[-1][0] == "category: mixed"
 
 
-def test_another_curator_was_first_and_is_asked_about(desk: Page, name: str) -> None:
+def test_another_curator_was_first_and_is_asked_about(desk: Page, name: Name) -> None:
     sheet = ids(desk)
     press(desk, "Space", "l")
     desk.keyboard.type("mine")
@@ -295,8 +339,9 @@ def test_another_curator_was_first_and_is_asked_about(desk: Page, name: str) -> 
 
 
 def test_a_restart_of_the_server_loses_nothing_that_was_typed(
-    desk: Page, server: App, name: str
+    context: BrowserContext, server: App, own: Name
 ) -> None:
+    desk = opened(context, server, own)
     sheet = ids(desk)
     press(desk, "ArrowRight", "Space", "[", "[", "l")
     desk.keyboard.type("typed before")
@@ -310,13 +355,14 @@ def test_a_restart_of_the_server_loses_nothing_that_was_typed(
     ready(desk)
     press(desk, "Enter")
     heard(desk, 1)
-    assert len(Workspace(name).labels.items_with("category", "typed before")) == len(sheet) - 3
+    assert len(Workspace(own).labels.items_with("category", "typed before")) == len(sheet) - 3
 
 
-def test_two_tabs_never_label_one_item_twice(
-    desk: Page, context: BrowserContext, server: App, name: str
+def test_two_tabs_have_two_sheets_and_never_label_one_item_twice(
+    desk: Page, context: BrowserContext, server: App, name: Name
 ) -> None:
     other = opened(context, server, name)
+    assert not set(ids(other)) & set(ids(desk))
     desk.bring_to_front()
     count = told(desk)["kept"]
     press(desk, "l")
@@ -350,7 +396,7 @@ def test_every_control_has_a_name_and_is_large_enough(desk: Page) -> None:
         )
 
 
-def test_keys_are_listed_and_text_fields_keep_their_own(desk: Page, name: str) -> None:
+def test_keys_are_listed_and_text_fields_keep_their_own(desk: Page, name: Name) -> None:
     press(desk, "?")
     sheet = desk.get_by_role("dialog", name="Keys of the Clean page")
     expect(sheet).to_contain_text("Move the cut up")
@@ -361,13 +407,90 @@ def test_keys_are_listed_and_text_fields_keep_their_own(desk: Page, name: str) -
     press(desk, "Control+z", "Escape")
     assert "pending" in told(desk) and told(desk)["seq"] == "0", "no letter was an act"
     press(desk, "z")
-    expect(desk.get_by_role("img", name="larger")).to_be_visible()
+    look = desk.get_by_role("img", name="larger")
+    expect(look).to_have_attribute("data-state", "whole")
+    assert "/picture/" in str(look.locator("img").get_attribute("src"))
+    desk.route("**/picture/**", lambda route: route.fulfill(status=404))
+    press(desk, "ArrowRight")
+    expect(look).to_contain_text("Only the thumbnail")
+    assert "/thumb/" in str(look.locator("img").get_attribute("src"))
     press(desk, "Escape", "+")
+    expect(look).to_be_hidden()
     assert journal(name) == []
 
 
+def test_what_others_took_of_a_sheet_goes_and_the_taps_stay_with_their_items(
+    desk: Page, name: Name
+) -> None:
+    sheet, key = ids(desk), told(desk)["sheet"]
+    press(desk, "ArrowRight", "ArrowRight", "Space", "[", "[", "l")
+    desk.keyboard.type("mine")
+    press(desk, "Escape")
+    other = Workspace(name, made_by="other")
+    other.label(other.select(f"id:{sheet[0]},{sheet[-1]}"), "theirs")
+    expect(desk.locator(f"{CLEAN} .tile")).to_have_count(len(sheet) - 2)
+    assert (told(desk)["sheet"], told(desk)["label"]) == (key, "mine")
+    assert told(desk)["cut"] == str(len(sheet) - 3), "one before it went, and one behind it"
+    assert ids(desk)[1] == sheet[2]
+    crossed = desk.locator(f"{CLEAN} .tile").nth(1)
+    expect(crossed).to_have_class(re.compile("crossed"))
+    other.label(other.select(f"id:{','.join(sheet[1:-1])}"), "theirs")
+    wait_for(desk, "Somebody else has done that sheet meanwhile")
+    assert told(desk)["sheet"] != key and told(desk)["label"] != "mine"
+    assert not set(ids(desk)) & set(sheet)
+
+
+def test_an_act_is_of_the_field_that_was_shown_though_another_was_chosen_since(
+    desk: Page, name: Name
+) -> None:
+    sheet = ids(desk)
+    press(desk, "Space", "l")
+    desk.keyboard.type("kept")
+    field = desk.get_by_label("Field that is worked on")
+    field.evaluate(
+        """node => {
+          node.value = 'instance';
+          node.dispatchEvent(new Event('change'));
+          const root = node.closest('.cleaning');
+          const input = root.querySelector('[data-field=category] input');
+          input.dispatchEvent(new KeyboardEvent('keydown', {key: 'Enter', bubbles: true}));
+        }"""
+    )
+    heard(desk, 2)
+    expect(desk.locator(f"{CLEAN} .status")).to_contain_text("nothing was done")
+    assert journal(name) == []
+    field.select_option("category")
+    heard(desk, 3)
+    desk.wait_for_selector(f"{CLEAN}[data-label='kept']")
+    assert ids(desk) == sheet and told(desk)["kept"] == str(len(sheet) - 1)
+
+
+def test_of_two_names_it_is_asked_which_one_is_refused(
+    context: BrowserContext, server: App, name: Name
+) -> None:
+    workspace = Workspace(name)
+    for cluster in range(3):
+        some = workspace.select(f"cluster:{cluster}")
+        workspace.label(some.part(np.arange(len(some)) < 30), f"kind {cluster}")
+    desk = opened(context, server, name)
+    if not told(desk)["label"]:
+        desk.locator(f"{CLEAN} .card:has(.proposed)").first.click()
+        desk.wait_for_selector(f"{CLEAN}[data-label^='kind']")
+        ready(desk)
+    sheet, proposed, before = ids(desk), told(desk)["label"], len(journal(name))
+    press(desk, "l")
+    desk.keyboard.type("lamp")
+    press(desk, "Escape", "Delete")
+    question = desk.get_by_role("alertdialog")
+    expect(question).to_contain_text(f"{proposed} was proposed and you named it lamp")
+    assert len(journal(name)) == before
+    press(desk, "2")
+    desk.wait_for_selector(f"{CLEAN}[data-pending='0']:not([data-label='lamp'])")
+    assert journal(name)[before:] == [(f"category: not {proposed}", None, set(sheet))]
+
+
 def test_where_nothing_is_open_it_says_so_and_offers_what_is_left_to_do(
-    desk: Page, name: str
+    desk: Page, name: Name
 ) -> None:
     workspace = Workspace(name)
     workspace.label(workspace.select("all"), "all of them")
@@ -377,7 +500,7 @@ def test_where_nothing_is_open_it_says_so_and_offers_what_is_left_to_do(
     wait_for(desk, "Folder to write")
 
 
-def test_it_fits_a_telephone(name: str, server: App, browser: Browser) -> None:
+def test_it_fits_a_telephone(name: Name, server: App, browser: Browser) -> None:
     small = browser.new_context(viewport={"width": 400, "height": 800}, has_touch=True)
     page = opened(small, server, name)
     assert page.evaluate("document.scrollingElement.scrollWidth") <= 400
@@ -388,7 +511,7 @@ def test_it_fits_a_telephone(name: str, server: App, browser: Browser) -> None:
     small.close()
 
 
-def test_an_act_that_was_not_heard_is_told_again(desk: Page, name: str) -> None:
+def test_an_act_that_was_not_heard_is_told_again(desk: Page, name: Name) -> None:
     """The page goes while the server cannot answer; what is open of the sheet is asked for."""
     sheet = told(desk)["sheet"]
     press(desk, "Space")

@@ -163,16 +163,27 @@ def test_nothing_moves_while_the_pointer_is_down(tab: Callable[[], Page], digits
     page.wait_for_selector(f"{MAP}[data-head='1']", timeout=SECONDS * 1000)
 
 
-def test_news_do_not_end_what_the_script_is_doing(tab: Callable[[], Page], digits: str) -> None:
+def test_the_map_shows_at_once_what_others_decide_and_ends_nothing_that_the_script_is_doing(
+    tab: Callable[[], Page], digits: str
+) -> None:
     page, other = tab(), Workspace(digits)
+    page.get_by_label("Colour the items by").select_option("category")
+    page.wait_for_selector(f"{MAP}[data-color='category']")
+    script_runs(page)
     state = """state => document.querySelector('[data-testid="stApp"]')
         .setAttribute('data-test-script-state', state)"""
     page.evaluate(state, "running")
-    other.label(other.select("cluster:0"), "zero")
-    answered(page, 4)
-    assert page.locator(MAP).get_attribute("data-head") == "0"
-    page.evaluate(state, "notRunning")
+    page.evaluate("window.runs = 0")
+    decision = other.label(other.select("cluster:0"), "zero")
+    heads = Heads(page)
     page.wait_for_selector(f"{MAP}[data-head='1']")
+    told = [answer.json()["seq"] for answer in list(heads.answers)]
+    assert told.count(1) <= BUSY, "the first answer that tells it is enough"
+    assert legend_counts(page) == {"zero": decision.n_items}
+    answered(page, 3)
+    assert page.evaluate("window.runs") == 0
+    page.evaluate(state, "notRunning")
+    wait_for(page, "Undo category: zero")
 
 
 def test_a_selection_that_got_lost_on_the_way_is_told_again_once(

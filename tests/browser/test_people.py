@@ -138,6 +138,32 @@ def test_two_people_clean_different_sheets_and_what_one_leaves_the_other_gets(
     assert items_shown(bob) == hers, "the best sheet is free again"
 
 
+def test_the_map_marks_the_clusters_that_somebody_cleans_until_they_go_on(
+    two: tuple[Page, Page], digits: str
+) -> None:
+    ann, bob = two
+    root = bob.locator(MAP).element_handle()
+    cluster = int(Workspace(digits).atlas().cluster.max())
+    row = bob.locator(f"{MAP} [data-code='{cluster}']")
+    plain = row.get_attribute("aria-label")
+    asked: list[str] = []
+    bob.on("request", lambda one: asked.append(one.url))
+    select_cluster(ann, digits, cluster)
+    ann.get_by_role("button", name="Clean these").click()
+    ann.wait_for_selector(f"{CLEAN}[data-ready='true']:not([data-sheet=''])")
+    expect(row).to_have_attribute("aria-label", f"{plain}, being cleaned by Ann Bee")
+    mark = bob.get_by_role("img", name=f"Cluster {cluster}, being cleaned by Ann Bee")
+    expect(mark).to_have_text("AB")
+    avatar = bob.locator(f"{PEOPLE} [data-person='Ann Bee']")
+    colour = "one => getComputedStyle(one).backgroundColor"
+    assert mark.locator("i").evaluate(colour) == avatar.evaluate(colour)
+    turn_to(ann, "Labels")
+    expect(row).to_have_attribute("aria-label", plain or "")
+    expect(mark).to_have_count(0)
+    assert {url.split("/")[-1] for url in asked} == {"here"}, "nothing more is asked for it"
+    assert bob.locator(MAP).element_handle().evaluate("(now, then) => now === then", root)
+
+
 # ---- a login
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from curation import assistant as assistants
 from curation.assistant import Assistant, assistant
+from curation.learning.spreading import spread
 from curation.workspace import Workspace
 from embeddings.errors import CurationError
 
@@ -183,13 +184,6 @@ def test_sheets_of_others_are_kept_out_of_the_queue(workspace: Workspace) -> Non
         assert mine and not np.isin(np.concatenate([one.rows for one in mine]), theirs).any()
 
 
-def test_the_highest_are_found_without_ordering_all() -> None:
-    shares = np.random.default_rng(0).random((20, 50), np.float32)
-    for most in (1, 3, 50, 60):
-        expected = np.argsort(-shares, axis=1, kind="stable")[:, :most]
-        assert np.array_equal(assistants._highest(shares, most), expected)
-
-
 def test_a_new_process_knows_what_was_learned_and_how_sure_it_may_be(
     workspace: Workspace, truth: np.ndarray
 ) -> None:
@@ -250,6 +244,29 @@ def test_labels_spread_to_open_items_only(workspace: Workspace, truth: np.ndarra
     assert told.sum() > 500 and (names == truth[told]).mean() > 0.97
     labelled = workspace.labels.category(workspace.item_nos(helper.version)[told])
     assert all(name is None for name in labelled)
+
+
+def test_while_labels_spread_others_go_on_and_what_they_gave_is_left_out(
+    workspace: Workspace, truth: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    helper = assistant(workspace)
+    teach(helper, truth, each=40)
+    reached = helper.spread(0.9)
+    theirs = np.flatnonzero(reached.proposals.codes >= 0)[:30]
+    assert reached.behind == 0 and len(theirs) == 30
+
+    def label() -> int:
+        workspace.label(helper.selection(theirs), "theirs", made_by="other")
+        return helper.refresh()  # takes the lock
+
+    def and_meanwhile(*given: object, **options: object) -> object:
+        ThreadPoolExecutor(1).submit(label).result(timeout=20)
+        return spread(*given, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(assistants, "spread", and_meanwhile)
+    found = helper.spread(0.9)
+    assert found.behind == 30 and (found.proposals.codes[theirs] < 0).all()
+    assert (found.proposals.codes >= 0).sum() > 400
 
 
 def test_many_threads_ask_and_decide_at_once(workspace: Workspace, truth: np.ndarray) -> None:

@@ -457,6 +457,45 @@ def test_a_label_that_was_taken_back_can_be_given_again_unasked(desk: Desk) -> N
     assert act(desk, "confirm", first(desk), labels={"category": "zero"})["kind"] == "done"
 
 
+def test_a_name_that_is_refused_is_asked_about_where_it_is_another_by_now(desk: Desk) -> None:
+    act(desk, "confirm", first(desk), labels={"category": "two"})
+    desk.workspace.rename("two", "Quux")
+    sheet = first(desk)
+    told = act(desk, "refuse", sheet, labels={"category": "two"})
+    assert (told["kind"], told["text"]) == ("ask", "'two' is called 'Quux' by now.")
+    assert not desk.workspace.labels.refused("category")
+    answer = act(desk, "refuse", sheet, **told["choices"][0][1])
+    assert answer["text"] == f"{len(sheet['ids'])} are not Quux: back in the pool."
+    assert set(desk.workspace.labels.refused("category")) == {"Quux"}
+    slip = act(desk, "refuse", first(desk), labels={"category": "Quxu"})
+    assert [words for words, _ in slip["choices"]] == ["Not Quux", "Not Quxu"]
+    desk.workspace.delete_label("Quux")
+    told = act(desk, "refuse", first(desk), labels={"category": "Quux"})
+    assert [words for words, _ in told["choices"]] == ["Leave it", "Not Quux"]
+
+
+@pytest.mark.parametrize("op", ["refuse", "unsure", "confirm"])
+def test_done_again_a_sheet_is_gone_as_it_was_before_it_was_undone(desk: Desk, op: str) -> None:
+    sheet = first(desk)
+    act(desk, op, sheet, labels={"category": "nine"}, cut=5, out=[0])
+    after = first(desk)
+    assert after["key"] != sheet["key"]
+    assert act(desk, "undo")["sheet"] == sheet["key"] == first(desk)["key"]
+    assert act(desk, "redo")["sheet"] == sheet["key"]
+    assert first(desk)["key"] == after["key"]
+
+
+def test_done_again_an_exclusion_leaves_the_rest_of_its_sheet(desk: Desk) -> None:
+    sheet = first(desk)
+    act(desk, "exclude", sheet, chosen=[0])
+    rest = first(desk)
+    assert rest["ids"] == sheet["ids"][1:]
+    act(desk, "undo")
+    assert first(desk)["ids"] == sheet["ids"]
+    assert act(desk, "redo")["sheet"] == "", "something of it is still to be answered"
+    assert first(desk)["ids"] == rest["ids"]
+
+
 def test_positions_that_the_sheet_does_not_have_are_refused(desk: Desk) -> None:
     sheet = first(desk)
     for wrong in ({"out": [5000]}, {"picked": [5000]}, {"cut": 5000}, {"chosen": [5000]}):

@@ -451,8 +451,8 @@ def test_decisions_are_read_newest_first_in_parts_and_by_number(
     assert [one.seq for one in journal.newest(2)] == [8, 7]
     assert [one.seq for one in journal.newest(made_by="bob")] == [7, 5, 3, 1]
     assert [one.value for one in journal.decisions([5, 2, 99])] == ["label 1", "label 4"]
-    assert {seq: list(items) for seq, items in journal.items_of([4, 99]).items()} == {4: [3]}
-    assert [one.seq for one in journal.naming(6)] == [7]
+    parts = [[(seq, list(items)) for seq, items in part] for part in journal.bitmaps(4)]
+    assert parts == [[(1, [0]), (2, [1]), (3, [2])], [(4, [3])]]
     assert journal.identity(3) == journal.decisions([3])[0].decision_id
     assert journal.identity(9) is None
 

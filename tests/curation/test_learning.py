@@ -1,5 +1,7 @@
 """The classifier, its confidence and spreading, on blobs whose answers are known."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -52,7 +54,9 @@ def test_a_few_labels_of_each_kind_say_the_others() -> None:
     found = model.proposals()
     assert (found.codes == truth).mean() > 0.98
     assert ((found.confidence > 0) & (found.confidence <= 1)).all()
-    assert (model.likely(np.arange(len(truth))).sum(axis=1) <= 1.001).all()
+    codes, sure = model.likeliest(np.arange(len(truth)), 3)
+    assert codes.shape == sure.shape == (len(truth), 3) and (sure.sum(axis=1) <= 1.001).all()
+    np.testing.assert_array_equal(codes[:, 0], found.codes)
 
 
 def test_a_cluster_that_nobody_touched_gets_no_proposal() -> None:
@@ -96,7 +100,7 @@ def test_a_label_that_changed_moves_what_is_proposed() -> None:
     turned[truth == 1] = np.where(turned[truth == 1] == 1, 2, NONE)
     assert model.tell(turned) == 20
     assert (model.proposals().codes[truth == 1] == 2).all()
-    assert not model.likely(np.arange(len(truth)))[:, 1].any()  # nobody is that any more
+    assert not (model.likeliest(np.arange(len(truth)), 3)[0] == 1).any()  # nobody is that any more
 
 
 @pytest.mark.parametrize("dense", [True, False])
@@ -109,7 +113,7 @@ def test_what_was_refused_is_not_proposed_again(dense: bool, monkeypatch) -> Non
     rows = np.flatnonzero((codes == NONE) & (model.proposals().codes == 0)).astype(np.int32)[:5]
     model.tell(codes, (rows, np.zeros(5, np.int32)))
     assert (model.proposals().codes[rows] != 0).all()
-    assert not model.likely(rows)[:, 0].any()
+    assert not (model.likeliest(rows, 2)[0] == 0).any()
     model.tell(codes, (NOBODY, NOBODY))  # the refusal was undone
     assert (model.proposals().codes[rows] == 0).all()
 
@@ -121,9 +125,28 @@ def test_with_very_many_labels_the_neighbours_alone_speak(monkeypatch) -> None:
     found = model.proposals()
     heard = found.codes != NONE
     assert heard.mean() > 0.9 and (found.codes == truth)[heard].mean() > 0.98
-    likely = model.likely(np.arange(10))
-    assert likely.shape == (10, 4)
-    assert (likely.argmax(axis=1) == found.codes[:10])[heard[:10]].all()
+    codes, sure = model.likeliest(np.arange(10), 2)
+    assert (codes[:, 0] == found.codes[:10])[heard[:10]].all()
+    assert (np.diff(sure) <= 0).all() and ((codes == NONE) == (sure == 0)).all()
+
+
+def test_votes_are_counted_for_each_label_once_and_memory_goes_with_the_rows(monkeypatch) -> None:
+    monkeypatch.setattr(classifiers, "DENSE", 1)
+    n = 4_000
+    near = (np.arange(n)[:, None] + np.array([1, 2, 3, 4, 5])) % n
+    model = Classifier(np.ones((n, 1), np.float32), near.astype(np.int32), np.zeros(n, np.int32))
+    told = (np.arange(n) // 2).astype(np.int32)  # two items each
+    told[::100] = NONE
+    model.tell(told)
+    tracemalloc.start()
+    codes, sure = model.likeliest(np.arange(n), 4)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2_000 * n  # a number for each item and label would be 8,000 an item
+    assert codes[10].tolist() == [6, 7, 5, NONE]  # of 11 to 15
+    np.testing.assert_allclose(sure[10], [0.4, 0.4, 0.2, 0])
+    assert codes[98].tolist() == [51, 49, 50, NONE]  # of 99, 101, 102 and 103: 100 has none
+    np.testing.assert_allclose(sure[98], [0.4, 0.2, 0.2, 0])
 
 
 def test_the_most_voted_code_wins_and_ties_go_to_the_nearest() -> None:
@@ -273,15 +296,44 @@ def test_labels_do_not_cross_to_an_island() -> None:
     assert (found.proposals.codes[truth == 2] == NONE).all()
 
 
-def test_labels_that_flow_in_blocks_reach_the_same_items(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_labels_flow_as_solved_at_once_in_blocks_or_not(monkeypatch: pytest.MonkeyPatch) -> None:
     _, truth, near = blobs(spread=0.8)
     codes = np.where(some(truth, 15) == NONE, NONE, some(truth, 15) * 7).astype(np.int32)
-    whole = spread(near, codes, at_least=0.0)
-    monkeypatch.setattr(spreadings, "BLOCK", 3 * len(truth))
-    parts = spread(near, codes, at_least=0.0)
-    assert (whole.proposals.codes != NONE).sum() > 150
-    assert np.array_equal(parts.proposals.codes, whole.proposals.codes)
-    np.testing.assert_allclose(parts.proposals.confidence, whole.proposals.confidence, atol=1e-5)
+    both = np.zeros((len(near), len(near)))
+    np.add.at(both, (np.arange(len(near))[:, None], near), 1)
+    both = both + both.T
+    scale = 1 / np.sqrt(both.sum(axis=1))
+    source = (codes[:, None] == np.arange(22)) / np.sqrt(15)
+    apart = np.eye(len(near)) - spreadings.REACH * both * scale[:, None] * scale
+    solved = np.linalg.solve(apart, source)  # all rounds at once (Zhou et al. 2003)
+    shares = solved / solved.sum(axis=1, keepdims=True)
+    for block in (10_000, 37):
+        monkeypatch.setattr(spreadings, "BLOCK", block)
+        reached, share = spreadings._flow(spreadings._graph(near), codes)
+        assert (reached == shares.argmax(axis=1)).mean() > 0.98
+        np.testing.assert_allclose(share, shares.max(axis=1), atol=0.05)
+
+
+def test_thousands_of_labels_spread_in_the_memory_of_a_few() -> None:
+    pairs = 3_000  # instances of four items each, in a chain; two of each are labelled
+    n = 4 * pairs
+    truth = np.repeat(np.arange(pairs, dtype=np.int32), 4)
+    near = np.stack([np.arange(n) ^ 1, np.arange(n) ^ 2, (np.arange(n) + 4) % n], axis=1)
+    codes = np.where(np.arange(n) % 4 < 2, truth, NONE).astype(np.int32)
+    tracemalloc.start()
+    found = spread(near.astype(np.int32), codes, at_least=0.0)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1_000 * n  # bytes; a number for each item and label would be 12,000 an item
+    told = found.proposals.codes != NONE
+    assert told.sum() == n // 2 and (found.proposals.codes == truth)[told].mean() > 0.99
+
+
+def test_no_more_labels_are_hidden_than_it_takes_to_judge(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, truth, near = blobs()
+    all_of_them = spread(near, some(truth, 30), at_least=0.0).judged
+    monkeypatch.setattr(spreadings, "ENOUGH", 20)
+    assert 20 <= spread(near, some(truth, 30), at_least=0.0).judged < all_of_them
 
 
 def test_a_map_of_no_items_is_empty() -> None:

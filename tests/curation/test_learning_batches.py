@@ -52,6 +52,19 @@ def test_the_first_sheets_are_the_untouched_clusters_to_be_named_the_largest_fir
     assert [len(batch) for batch in found] == [SCREEN, SCREEN, 50]
 
 
+def test_the_suspected_strays_of_an_untouched_cluster_stand_behind_the_cut() -> None:
+    some = pool(each=40, spread=0.3)
+    strays = np.arange(80, 84)  # of the third blob, on the map they lie in the first
+    cluster = some.cluster.copy()
+    cluster[strays] = 0
+    mixed = dataclasses.replace(some, cluster=cluster)
+    sheet = next(one for one in queue(mixed) if one.title == "cluster 0")
+    assert len(sheet) == 44 and sheet.cut >= 38
+    assert set(strays.tolist()) <= set(sheet.rows[sheet.cut :].tolist())
+    rest = next(one for one in queue(mixed.without(sheet.rows[:10])) if one.title == "cluster 0")
+    assert len(rest) == 34 and set(strays.tolist()) <= set(rest.rows[rest.cut :].tolist())
+
+
 def test_an_untouched_cluster_comes_before_every_proposal() -> None:
     some = pool(known=20)
     codes = np.where(some.cluster == 2, NONE, some.labelled).astype(np.int32)
@@ -155,6 +168,20 @@ def test_representative_shows_the_middles_of_every_blob() -> None:
     sheet = queue(some, "representative")[0]
     counts = np.bincount(some.cluster[sheet.rows], minlength=3)
     assert (counts >= 10).all()
+
+
+def test_representative_items_stand_for_the_others_better_than_chance_does() -> None:
+    random = np.random.default_rng(1)
+    kind = random.integers(0, 30, 3_000)
+    rows = random.normal(size=(3_000, 8)) + 3 * random.normal(size=(30, 8))[kind]
+    rows = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    some = proposing(np.zeros(3_000), known=0)
+    some = dataclasses.replace(some, vectors=rows)
+    far = []  # how far an item is from the nearest that is shown
+    for mode in ("representative", "random"):
+        shown = [queue(some, mode, random_state=seed)[0].rows for seed in range(3)]
+        far.append(np.mean([1 - (rows @ rows[one].T).max(axis=1).mean() for one in shown]))
+    assert far[0] < 0.85 * far[1]
 
 
 def test_random_differs_by_its_seed() -> None:

@@ -164,7 +164,7 @@ def test_a_server_that_others_reach_does_not_start_without_a_login(
 
     address = config.get_option("server.address")
     config.set_option("server.address", "0.0.0.0")
-    monkeypatch.setattr(server, "warm", lambda: None)
+    monkeypatch.setattr(server, "warm", lambda _pause: None)
     try:
         with (
             pytest.raises(CurationError, match="configure a login first"),
@@ -181,7 +181,7 @@ def test_the_address_that_people_log_in_at_is_answered_too(
     from streamlit import config
 
     hosts = config.get_option("server.allowedHosts")
-    monkeypatch.setattr(server, "warm", lambda: None)
+    monkeypatch.setattr(server, "warm", lambda _pause: None)
     secrets(AUTH.replace(ORIGIN, "https://atlas.example.org"))
     try:
         with TestClient(Starlette(lifespan=server.lifespan)):

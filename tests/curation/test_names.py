@@ -4,11 +4,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from curation.learning.names import Vocabulary, common_words, suggest, text_encoder, vocabulary
+from curation.app.components.cleaning import Desk
+from curation.learning.names import Vocabulary, Words, suggest, text_encoder, vocabulary
+from curation.learning.words import COMMON
+from curation.workspace import Workspace
 from embeddings import encoders
+from embeddings.build import Options, build
 from embeddings.errors import CurationError
 
-from ..embeddings.encoder_examples import words_clip
+from ..embeddings.encoder_examples import tiny_clip, words_clip
 
 NOBODY = np.full(6, -1, np.int32)
 VECTORS = np.eye(6, dtype=np.float32)
@@ -157,9 +161,54 @@ def test_a_prompt_without_a_place_for_the_word_is_refused():
         vocabulary(Wordy(), ["cat"], prompt="a photo")
 
 
-def test_the_common_words_are_a_thousand_names_of_things():
-    words = common_words()
-    assert len(words) > 990 and "jean" in " ".join(words)
+def test_the_common_words_are_hundreds_of_names_each_once() -> None:
+    assert 600 < len(COMMON) == len({word.casefold() for word in COMMON})
+    assert {"shoe", "dog", "bottle"} <= set(COMMON)
+    assert all(word == " ".join(word.split()) and "," not in word for word in COMMON)
+
+
+def test_what_people_call_things_comes_before_the_words_of_the_encoder():
+    words = Vocabulary(("cat", "shoe"), np.eye(6, dtype=np.float32)[:2], "wordy")
+    vectors = np.eye(6, dtype=np.float16)[[0] * 6]
+    codes = np.array([0, -1, -1, -1, -1, -1], np.int32)
+    found = suggest(np.arange(6), vectors, ALONE, codes, ["pet"], vocabulary=words)
+    assert names(found) == ["pet", "cat"] and found[0].score < found[1].score
+
+
+def test_a_word_that_few_items_are_nearest_to_is_not_suggested():
+    words = Vocabulary(("cat", "dog"), np.eye(6, dtype=np.float32)[:2], "wordy")
+    vectors = np.eye(6, dtype=np.float16)[[0, 0, 0, 0, 0, 1]]
+    assert names(suggest(np.arange(6), vectors, ALONE, NOBODY, [], vocabulary=words)) == ["cat"]
+
+
+def test_words_are_made_once_with_the_datasets_own_first_and_then_read(tmp_path):
+    spec = tiny_clip(tmp_path)
+    made = encoders.load(spec, device="cpu")
+    first = Words(spec, made.encoder_id, ["my blue one", "shoe"], tmp_path / "words").ready(120)
+    assert first is not None and first.words[:2] == ("my blue one", "shoe")
+    assert first.words.count("shoe") == 1 and set(COMMON) <= set(first.words)
+    np.testing.assert_allclose(np.linalg.norm(first.rows, axis=1), 1, atol=1e-5)
+    gone = "open_clip:nobody/knows"  # read again, nothing is loaded
+    again = Words(gone, made.encoder_id, ["my blue one", "shoe"], tmp_path / "words").ready(120)
+    assert again is not None and np.array_equal(again.rows, first.rows)
+
+
+@pytest.mark.parametrize(
+    ("spec", "why"),
+    [
+        ("builtin", "knows no words"),
+        ("vectors:mine", "unknown encoder"),
+        ("open_clip:ViT-B-32/laion2b_s34b_b79k", "not on this machine"),
+    ],
+)
+def test_without_a_text_tower_at_hand_there_are_no_words_and_nothing_is_loaded(
+    spec, why, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "empty"))
+    encoder_id = encoders.load(spec).encoder_id if spec == "builtin" else spec
+    words = Words(spec, encoder_id, [], tmp_path / "words")
+    assert words.ready(120) is None and why in words.why
+    assert not (tmp_path / "words").exists()
 
 
 def test_a_real_text_tower_names_photographs(tmp_path, real_data):
@@ -177,3 +226,22 @@ def test_a_real_text_tower_names_photographs(tmp_path, real_data):
     alone = np.zeros((len(vectors), 0), np.int32)
     found = suggest(rows, vectors, alone, nobody, [], vocabulary=words)
     assert found[0].name == "running shoe"  # it knows ImageNet's words only
+
+
+def test_a_sheet_without_a_label_is_given_a_name_from_words_and_nothing_is_labelled(
+    tmp_path, real_data, home
+):
+    spec = words_clip(tmp_path, real_data)
+    lines = (real_data("photos_clothing") / "labels.csv").read_text().splitlines()[1:]
+    files = [line.split(",")[0] for line in lines if line.split(",")[1] == "shoes"][:24]
+    photographs = [real_data("photos_clothing") / file for file in files]
+    build("shoes", photographs, Options(encoder=spec, device="cpu"))
+    desk = Desk(workspace := Workspace("shoes"), workspace.newest_version())
+    desk.shown()  # does not wait for the words
+    words = desk.helper._words
+    assert words is not None and words.ready(120) is not None, words and words.why
+    sheet = desk.shown()["sheets"][0]
+    assert sheet["proposed"] is None
+    suggested = sheet["names"][0]
+    assert suggested["name"] in COMMON and "the nearest word of" in suggested["why"]
+    assert workspace.journal.head == 0 and desk.helper.progress().labelled == 0

@@ -3,13 +3,21 @@
 import itertools
 import math
 import random
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
+from pyroaring import BitMap
 
 from curation import review
 from curation.agreement import agreement
-from curation.opinions import conflicts, opinions, settle_by_vote
+from curation.journal import Journal
+from curation.labels import LabelState
+from curation.opinions import Opinions, conflicts, opinions, settle_by_vote
 from curation.schema import Selection
 from curation.workspace import Workspace
 from embeddings.errors import CurationError
@@ -144,6 +152,74 @@ def test_opinions_are_the_newest_of_each_person_however_they_interleave(people: 
     for row in range(6):
         expected = {who: held[row] for who, held in wanted.items() if held.get(row)}
         assert said(people["tom"], row) == expected
+
+
+def same(found: Opinions, other: Opinions) -> None:
+    for name in ("item_no", "person", "code"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(other, name))
+    assert (found.people, found.legend) == (other.people, other.legend)
+    assert (found.settled, found.judged) == (other.settled, other.judged)
+
+
+def test_what_is_followed_decision_by_decision_is_what_is_read_at_once(people: People) -> None:
+    chance, tom = random.Random(3), people["tom"]
+    for turn in range(120):
+        who, wanted = chance.choice(["ann", "bob", "eve"]), chance.sample(range(12), 3)
+        what = chance.choice(["say", "say", "say", "undo", "redo", "rename", "flag"])
+        new = chance.choice("1234")
+        tom.labels.refresh()
+        labels = sorted({*tom.labels.counts("category")} - {new})
+        if what == "undo" and people[who].journal.undoable(who):
+            people[who].undo()
+        elif what == "redo" and people[who].journal.redoable(who):
+            people[who].redo()
+        elif what == "rename" and labels:
+            people[who].merge([chance.choice(labels)], new)
+        elif what == "flag":
+            people[who].flag(rows(tom, *wanted), "unclear")
+        else:
+            source = chance.choice([None, None, "review", "consensus"])
+            value = chance.choice(["1", "2", "3", None])
+            say(people, who, value, *wanted, **({} if value is None else {"source": source}))
+        if turn % 3:  # so that some are followed several at a time
+            same(opinions(tom), opinions(Workspace(tom.name)))
+
+
+def test_after_a_decision_only_its_items_are_read_again(
+    people: People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    say(people, "ann", "1", *range(50))
+    say(people, "tom", "2", 0, 1, source="review")
+    tom = people["tom"]
+    first, scored = opinions(tom), review.scores(tom)
+    asked, naming = [], LabelState.naming
+    monkeypatch.setattr(
+        LabelState, "naming", lambda state, items: asked.append(len(items)) or naming(state, items)
+    )
+    assert opinions(tom) is first and review.scores(tom) is scored and asked == []
+    say(people, "bob", "2", 3, 4, 5)
+    assert len(opinions(tom)) == len(first) + 3
+    assert asked == [3]
+    assert review.scores(tom) == scored and asked == [3, 2], "those that were judged"
+
+
+def test_opinions_of_a_journal_that_was_put_back_are_read_anew(tmp_path: Path) -> None:
+    def label(value: str) -> None:
+        journal.append("label", items=BitMap([1]), made_by="ann", field="category", value=value)
+
+    with (
+        Journal(tmp_path / "decisions.sqlite") as journal,
+        closing(sqlite3.connect(tmp_path / "backup.sqlite")) as backup,
+    ):
+        journal.register(["a", "b"])
+        label("before")
+        journal._db.backup(backup)
+        label("lost")
+        bare: Any = SimpleNamespace(labels=LabelState(journal), journal=journal)
+        assert opinions(bare).of(1) == {"ann": "lost"}
+        backup.backup(journal._db)
+        label("after")
+        assert opinions(bare).of(1) == {"ann": "after"}, "though as many decisions were made"
 
 
 def test_an_unknown_field_is_refused(people: People) -> None:

@@ -27,7 +27,7 @@ from embeddings.dataset import open_dataset
 
 who, races = sys.argv[1], int(sys.argv[2])
 people = Presence(open_dataset("birds"))
-people.claims()
+people.here(who, who, "Clean")
 print("ready", flush=True)
 sys.stdin.readline()
 won = [
@@ -147,12 +147,56 @@ def test_a_sheet_that_shares_an_item_with_a_claimed_one_is_refused_in_the_same_f
     assert people.claims()["7"].items == BitMap([1, 2, 3])
 
 
-def test_a_person_who_comes_back_is_not_kept_out_by_what_they_held(people: Presence) -> None:
-    assert people.claim("7", "ann", "before the crash", items=BitMap([1, 2]))
-    assert people.claim("7", "ann", "after it", items=BitMap([1, 2]))
-    assert people.claim("8", "ann", "after it", items=BitMap([2, 3]))
-    people.leave("before the crash")
-    assert set(people.claims()) == {"7", "8"}, "it is of the new session now"
+def test_two_tabs_of_one_person_get_two_sheets_and_a_closed_one_holds_nothing(
+    people: Presence,
+) -> None:
+    people.here("ann", "one tab", "Clean")
+    assert people.claim("7", "ann", "one tab", items=BitMap([1, 2]))
+    assert people.claim("7", "ann", "another", items=BitMap([1, 2])) is None
+    assert people.claim("8", "ann", "another", items=BitMap([2, 3])) is None
+    assert people.claim("8", "ann", "another", items=BitMap([3]))
+    people.leave("one tab")
+    assert people.claim("7", "ann", "another", items=BitMap([1, 2]))
+
+
+def test_a_tab_that_vanished_keeps_its_sheet_from_the_next_no_longer_than_a_lease(
+    people: Presence, clock: Clock
+) -> None:
+    assert people.claim("7", "ann", "vanished")
+    people.here("ann", "vanished", "Clean")
+    clock.now += LEASE - 1
+    assert people.claim("7", "ann", "another") is None
+    clock.now += 1
+    assert people.claim("7", "ann", "another")
+
+
+def test_a_session_that_no_tab_came_to_know_keeps_nothing_from_its_person(
+    people: Presence,
+) -> None:
+    """A page that was loaded again while its server came back: nobody will ever say it is gone."""
+    assert people.claim("7", "ann", "never seen", items=BitMap([1]))
+    assert people.claim("7", "bob", "b", items=BitMap([1])) is None
+    assert people.claim("7", "ann", "the page", items=BitMap([1]))
+
+
+@pytest.mark.parametrize("run", ["killed", "of the same number", ""])
+def test_who_comes_back_to_a_server_that_started_again_has_what_they_held(
+    birds: Dataset, run: str
+) -> None:
+    people = Presence(birds)
+    holder = _racer("ann", 3)
+    _go(holder)
+    assert len(_won(holder)) == 3
+    assert people.claim("8", "ann", "new", items=BitMap([0]), field="field 0") is None, "it runs"
+    holder.kill()
+    holder.communicate()
+    if run != "killed":
+        runs = {"of the same number": f"{os.getpid()} of the process before", "": ""}
+        with sqlite3.connect(birds.path / FILE) as file:
+            file.execute("UPDATE held SET run = ?", (runs[run],))
+    assert people.claim("8", "bob", "b", items=BitMap([0]), field="field 0") is None
+    assert people.claim("8", "ann", "new", items=BitMap([0]), field="field 0")
+    assert people.claim("ann 0", "ann", "new", items=BitMap([0]), field="field 0")
 
 
 def test_a_claim_ends_with_its_lease_and_lives_on_with_signs_of_life(

@@ -127,6 +127,16 @@ def test_many_labels_of_other_people_are_not_lost_without_a_question(people: Peo
     assert counts() == {}
 
 
+def test_labels_that_i_renamed_are_still_those_of_other_people(people: People) -> None:
+    many = range(names.SIGHT + 1)
+    say(people, "ann", "shirt", *many)
+    people["tester"].rename("shirt", "tee")
+    given = people["tester"].records().column("labelled_by").to_pylist()
+    assert [given.count(who) for who in ("ann", "tester")] == [len(many), 0]
+    press(filled("tee"), "Delete")
+    assert counts() == {"tee": len(many)} and head() == 2, "it asks first"
+
+
 @pytest.mark.usefixtures("digit_names")
 def test_a_rename_to_a_name_that_came_into_use_meanwhile_asks_before_it_merges(
     people: People,

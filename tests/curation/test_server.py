@@ -80,6 +80,21 @@ def test_a_thumbnail_is_served_by_id_and_by_wire_index(
     assert client.get(f"/api/v1/digits/thumb_at/{atlas.version}/99999").status_code == 404
 
 
+def test_an_items_own_image_is_served_to_this_page_and_kept_for_ever(
+    client: TestClient, workspace: Workspace
+) -> None:
+    atlas = workspace.atlas()
+    url = f"/api/v1/digits/picture/{atlas.version}/{atlas.item_ids[5]}"
+    answer = client.get(url)
+    assert PIL.Image.open(io.BytesIO(answer.content)).size == (64, 64)
+    assert answer.headers["content-type"] == "image/jpeg"
+    assert "immutable" in answer.headers["cache-control"]
+    again = client.get(url, headers={"If-None-Match": answer.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    assert client.get(url, headers={"Host": "evil.example"}).status_code == 403
+    assert client.get(f"{url}0").json() == {"error": "no such item"}
+
+
 def test_a_sheet_holds_the_thumbnails_that_were_asked_for(
     client: TestClient, workspace: Workspace
 ) -> None:
@@ -264,7 +279,7 @@ def test_the_server_warms_up_beside_its_start_and_trouble_ends_that_quietly(
     digits: str, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done = threading.Event()
-    monkeypatch.setattr(server, "warm", done.set)
+    monkeypatch.setattr(server, "warm", lambda _pause: done.set())
     with TestClient(Starlette(lifespan=server.lifespan)):
         assert done.wait(10)
     card = home / digits / "dataset.json"
@@ -283,7 +298,7 @@ def test_a_sign_of_life_is_answered_with_what_is_newest_and_who_else_is_here(
     sign = {"session": "a", "page": "Clean", "place": "cluster 7"}
     first = client.post("/api/v1/digits/here", json=sign)
     assert first.headers["cache-control"] == "no-store"
-    assert first.json() == {**answers.news(workspace), "others": [], "trouble": None}
+    assert first.json() == {**answers.news(workspace), "others": [], "trouble": None, "held": {}}
     second = client.post("/api/v1/digits/here", json={"session": "b", "page": "Map"})
     seen = {"person": "tester", "page": "Clean", "place": "cluster 7", "you": True}
     assert second.json()["others"] == [seen]

@@ -219,6 +219,60 @@ def test_a_journal_put_back_in_place_under_an_open_state_is_folded_anew(
     assert read_from(state_of(journal, kept)) == journal.head
 
 
+def given_and_renamed(journal: Journal) -> None:
+    journal.append("label", items=BitMap([1, 2]), made_by="a", field="category", value="x")
+    act = Act("label", BitMap([1, 2]), "category", "new", replaces="x")
+    journal.append_step([act], made_by="eve")
+    for item in range(10, 20):
+        journal.append("label", items=BitMap([item]), made_by="b", field="category", value="y")
+
+
+def test_whoever_gave_a_renamed_label_is_known_from_the_file(journal: Journal, kept: Path) -> None:
+    given_and_renamed(journal)
+    state_of(journal, kept)
+    opened = state_of(journal, kept)
+    assert read_from(opened) == journal.head
+    assert opened.made_by([1, 2, 10], "category").tolist() == ["a", "a", "b"]
+    assert told(opened) == told(LabelState(journal))
+
+
+def test_what_an_undo_looks_for_is_in_the_file_too(
+    journal: Journal, kept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_whole(state: LabelState) -> list[int]:
+        return [one.seq for one in state.history(3)]
+
+    live(journal, 60)
+    state = LabelState(journal)
+    wanted = read_whole(state)
+    state._kept = curation.labels.Snapshot(kept)
+    state.refresh()
+    state.settle()
+    live(journal, 30, seed=1)
+    reads, bitmaps = [], journal.bitmaps
+    monkeypatch.setattr(journal, "bitmaps", lambda until: reads.append(until) or bitmaps(until))
+    opened = LabelState(journal, kept)
+    assert reads == [] and read_whole(opened)[: len(wanted)] == wanted
+    assert told(opened) == told(LabelState(journal))
+    assert read_whole(opened) == read_whole(LabelState(journal)) and len(reads) > 0
+    assert opened.history(3) == [one for one in journal.since() if 3 in one.items]
+
+
+def test_a_file_of_an_older_format_is_folded_anew(
+    journal: Journal, kept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given_and_renamed(journal)
+    with monkeypatch.context() as older:  # which did not know who gave a renamed label
+        older.setattr("curation.snapshot.FORMAT", 2)
+        older.setattr("curation.folding.Folded._hand_on", lambda *_: None)
+        state_of(journal, kept)
+        assert state_of(journal, kept).made_by([1], "category").tolist() == [None]
+    opened = LabelState(journal, kept)
+    assert opened.made_by([1, 2, 10], "category").tolist() == ["a", "a", "b"]
+    opened.settle()
+    assert read_from(state_of(journal, kept)) == journal.head
+
+
 def test_what_was_refused_goes_by_its_new_name_with_the_file_too(
     journal: Journal, kept: Path
 ) -> None:

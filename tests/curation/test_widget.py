@@ -242,6 +242,25 @@ def test_a_decision_stands_in_the_journal_and_is_told_to_the_map(
     assert Workspace("digits").labels.counts("category") == {"seven": 2}
 
 
+def test_a_step_of_several_acts_is_taken_back_and_brought_back_whole(
+    shown: AtlasMap, page: Page
+) -> None:
+    for row, value in ((3, "one"), (5, "uno")):
+        page.say(drawn(shown, [row]))
+        shown.label(value)
+    workspace = Workspace("digits")
+    workspace.merge(["one", "uno"], "1")
+    undone = shown.undo()
+    assert [(act.action, act.replaces) for act in undone] == [("undo", "uno"), ("undo", "one")]
+    workspace.labels.refresh()
+    assert workspace.labels.counts("category") == {"one": 1, "uno": 1}
+    assert [act.action for act in shown.redo()] == ["redo", "redo"]
+    workspace.labels.refresh()
+    assert workspace.labels.counts("category") == {"1": 2}
+    seqs = {field["name"]: field["seq"] for field in shown.data["fields"]}
+    assert seqs["category"] == workspace.journal.head, "the map shows it"
+
+
 def test_decisions_have_the_refusals_of_the_workspace(shown: AtlasMap, page: Page) -> None:
     for act in (lambda: shown.label("seven"), lambda: shown.flag("outlier"), shown.clear_label):
         with pytest.raises(CurationError, match="nothing is selected on the map"):

@@ -18,7 +18,8 @@ from curation.workspace import Workspace
 from embeddings.errors import CurationError
 from embeddings.schema import Int32
 
-Result = tuple[str, str]  # the kind of an answer, and its words
+# The kind of an answer, its words, and the sheet that came back or went again, if any.
+Result = tuple[str, str] | tuple[str, str, str]
 WHOLE = 3  # sheets that the browser has in full: the one it shows, and two that follow at once
 CARDS = 9
 HANDED = 120  # sheets that acts may come back about
@@ -34,13 +35,15 @@ class Answer:
     """What the browser is told of one act.
 
     `kind` is ``"done"``, ``"note"`` (nothing was decided), ``"refused"`` or ``"ask"`` (nothing was
-    done, the sheet comes back) or ``"stale"`` (the sheet is not known here). `choices` are what can
-    be answered: words, and what of the act they change; None drops it.
+    done, the sheet comes back) or ``"stale"`` (the sheet is not known here). `sheet` is the key of
+    what an undo brought back, or a redo took away again. `choices` are what can be answered: words,
+    and what of the act they change; None drops it.
     """
 
     seq: int
     kind: str
     text: str
+    sheet: str = ""
     choices: tuple[tuple[str, dict[str, Any] | None], ...] = ()
 
 
@@ -50,11 +53,16 @@ class Stale(CurationError):
 
 @dataclass(frozen=True)
 class Done:
-    """What one act decided, and the sheet as it was: to be taken back as one."""
+    """What one act decided, and the sheet as it was: to be taken back as one.
+
+    `passed` are the rows that wait till the end since, `rest` is what the act left of the sheet.
+    """
 
     seqs: tuple[int, ...]
     batch: Batch | None
     labelled: int = 0
+    passed: Int32 | None = None
+    rest: Batch | None = None
 
 
 class Desk:
@@ -289,12 +297,39 @@ class Desk:
         """Return the sheet that is shown, if any, as it is now."""
         return [] if self.current is None else [self.current]
 
-    def keep(self, step: Sequence[Decision], batch: Batch | None, labelled: int = 0) -> None:
+    def keep(
+        self,
+        step: Sequence[Decision],
+        batch: Batch | None,
+        labelled: int = 0,
+        *,
+        passed: Int32 | None = None,
+        rest: Batch | None = None,
+    ) -> None:
         """Remember one act, to be taken back as one."""
         seqs = tuple(decision.seq for decision in step)
-        self.done = [*self.done[-HANDED:], Done(seqs, batch, labelled)]
+        self.done = [*self.done[-HANDED:], Done(seqs, batch, labelled, passed, rest)]
         self.undone = []
         self.count(labelled)
+
+    def bring_back(self, act: Done) -> str:
+        """Show the sheet of an act as it was before; return its key."""
+        if act.batch is None:
+            return ""
+        self.passed = np.setdiff1d(self.passed, act.batch.rows)
+        self.put([act.batch], then=self.in_hand())
+        return act.batch.key
+
+    def take_away(self, act: Done) -> str:
+        """Leave of the sheet of an act what the act left; return its key where that is nothing."""
+        if act.batch is None:
+            return ""
+        if act.passed is not None:
+            self.passed = np.union1d(self.passed, act.passed).astype(np.int32)
+        line, self.current = [*self.in_hand(), *self.front], None
+        left = [act.rest if one.key == act.batch.key else one for one in line]
+        self.front = [one for one in left if one is not None]
+        return "" if act.rest is not None else act.batch.key
 
     def count(self, labelled: int) -> None:
         """Count labels for the pace; those that were taken back count less than none."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from curation.app.components import cleaning_sheets as sheets
 from curation.app.components import cleaning_wire as wire
-from curation.app.components.cleaning import ANSWERS, Answer, Desk, Done, Result, Stale
+from curation.app.components.cleaning import ANSWERS, Answer, Desk, Result, Stale
 from curation.app.components.cleaning_wire import Told
 from curation.journal import Overtaken
 from curation.learning.batches import Batch
@@ -16,6 +16,10 @@ from curation.overview import likely_labels
 from curation.schema import FIELDS, Decision, Forecast, clean_label
 from embeddings.errors import CurationError
 from embeddings.schema import Int32
+
+# What one answers about another name, about one that is gone by now, and about a new one.
+GIVING = ("Use {}", "{} again", "New: {}")
+REFUSING = ("Not {}",) * 3
 
 
 class Ask(CurationError):
@@ -41,7 +45,7 @@ def _answered(desk: Desk, told: Told) -> Answer:
             raise CurationError(wire.NOWHERE)
         return Answer(told.seq, *OPS[told.op](desk, told))
     except Ask as question:
-        return Answer(told.seq, "ask", str(question), question.choices)
+        return Answer(told.seq, "ask", str(question), choices=question.choices)
     except Stale as trouble:
         return Answer(told.seq, "stale", str(trouble))
     except CurationError as error:
@@ -85,8 +89,11 @@ def _sides(batch: Batch, told: Told) -> tuple[Int32, Int32]:
     return batch.rows[kept], batch.rows[refused]
 
 
-def _ask_names(desk: Desk, told: Told, labels: dict[str, str]) -> None:
+def _ask_names(
+    desk: Desk, told: Told, labels: dict[str, str], words: tuple[str, str, str] = GIVING
+) -> None:
     """A slip must not become a second label, nor one come back that somebody did away with."""
+    other, again, new = words
     for kind, label in labels.items():
         said = f"name:{kind}:{label}"
         if said in told.sure:
@@ -94,15 +101,16 @@ def _ask_names(desk: Desk, told: Told, labels: dict[str, str]) -> None:
         sure = {"sure": [*told.sure, said]}
         now = desk.now_called(label, kind)
         if now is None:
-            again = (f"{label} again", sure)
-            raise Ask(f"The {kind} {label!r} was deleted by now.", ("Leave it", None), again)
+            still = (again.format(label), sure)
+            raise Ask(f"The {kind} {label!r} was deleted by now.", ("Leave it", None), still)
         near = [now] if now != label else likely_labels(desk.workspace, label, kind)
-        others = [(f"Use {one}", {"labels": {**labels, kind: one}}) for one in near]
+        others = [(other.format(one), {"labels": {**labels, kind: one}}) for one in near]
         if now != label:
-            raise Ask(f"{label!r} is called {now!r} by now.", *others, (f"{label} again", sure))
+            still = (again.format(label), sure)
+            raise Ask(f"{label!r} is called {now!r} by now.", *others, still)
         if near:
-            new = (f"New: {label}", sure)
-            raise Ask(f"{label!r} is a new label. Did you mean one that there is?", *others, new)
+            made = (new.format(label), sure)
+            raise Ask(f"{label!r} is a new label. Did you mean one that there is?", *others, made)
 
 
 def _changed(desk: Desk, told: Told, labels: dict[str, str], kept: Int32) -> list[str]:
@@ -166,25 +174,37 @@ def refuse(desk: Desk, told: Told) -> Result:
     name = (told.labels or {}).get(desk.field, "").strip() or batch.proposed
     if not name:
         raise CurationError("this sheet has no name to refuse: S splits it, N skips it")
-    desk.keep([desk.helper.refuse(batch.rows, clean_label(name))], batch)
+    labels = {desk.field: clean_label(name)}
+    while True:
+        head = desk.helper.refresh()
+        _ask_names(desk, told, labels, REFUSING)
+        try:
+            step = desk.helper.decide(head, labels, batch.rows[:0], batch.rows)
+        except Overtaken:
+            continue  # it may be called otherwise by now
+        break
     if batch.proposed is None:  # a cluster would be the first again; others get their second guess
+        desk.keep(step, batch, passed=batch.rows)
         sheets.pass_over(desk, told, batch)
     else:
+        desk.keep(step, batch)
         desk.turn(told, batch)
-    return "done", f"{len(batch):,} are not {name}: back in the pool."
+    return "done", f"{len(batch):,} are not {labels[desk.field]}: back in the pool."
 
 
 def _flagged(desk: Desk, told: Told, flag: str, note: str | None) -> Result:
     """Flag the chosen items, which leave the sheet, or else the whole sheet."""
     batch = desk.sheet_of(told)
     rows = batch.rows[list(told.chosen)] if told.chosen else batch.rows
-    desk.keep([desk.workspace.flag(desk.helper.selection(rows), flag, note=note)], batch)
-    if len(rows) == len(batch):
+    left = ~np.isin(batch.rows, rows)
+    cut = int(np.count_nonzero(left[: batch.cut]))
+    rest = replace(batch, rows=batch.rows[left], cut=cut) if left.any() else None
+    step = [desk.workspace.flag(desk.helper.selection(rows), flag, note=note)]
+    desk.keep(step, batch, passed=rows, rest=rest)
+    if rest is None:
         sheets.pass_over(desk, told, batch)
     else:
-        rest = ~np.isin(batch.rows, rows)
-        cut = int(np.count_nonzero(rest[: batch.cut]))
-        desk.current = replace(batch, rows=batch.rows[rest], cut=cut)
+        desk.current = rest
         desk.passed = np.union1d(desk.passed, rows).astype(np.int32)
     items = "item" if len(rows) == 1 else "items"
     return "done", f"{len(rows):,} {items} marked {flag}."
@@ -208,29 +228,30 @@ def undo(desk: Desk, told: Told) -> Result:
         return "note", "there is nothing to undo"
     step = workspace.journal.parts(newest, "undo")
     workspace.undo(seq=newest.seq)
+    key = ""
     if mine is not None and newest.seq in mine.seqs:  # else it is of another page or day
         desk.done.pop()
         desk.undone.append(mine)
         desk.count(-mine.labelled)
-        if mine.batch is not None:
-            desk.passed = np.setdiff1d(desk.passed, mine.batch.rows)
-            desk.put([mine.batch], then=desk.in_hand())
-    return "done", f"undone: {_words(step)}"
+        key = desk.bring_back(mine)
+    return "done", f"undone: {_words(step)}", key
 
 
 def redo(desk: Desk, told: Told) -> Result:
-    """Do again what was undone last, as one."""
+    """Do again what was undone last, as one; its sheet goes again."""
     workspace, mine = desk.workspace, desk.undone[-1] if desk.undone else None
     newest = workspace.journal.redoable(workspace.made_by)
     if newest is None:
         return "note", "there is nothing to do again"
     step = workspace.journal.parts(newest, "redo")
     workspace.redo(seq=newest.seq)
+    key = ""
     if mine is not None and newest.seq in mine.seqs:
         desk.undone.pop()
-        desk.done.append(Done(mine.seqs, mine.batch, mine.labelled))
+        desk.done.append(mine)
         desk.count(mine.labelled)
-    return "done", f"done again: {_words(step)}"
+        key = desk.take_away(mine)
+    return "done", f"done again: {_words(step)}", key
 
 
 def _words(step: list[Decision]) -> str:

@@ -110,7 +110,9 @@ def spread(desk: Desk, told: Told) -> Result:
     desk.put(made, then=desk.in_hand())
     said = ", ".join(f"{one.proposed} {len(one):,}" for one in made)
     right = f"{found.held_out:.0%} of {found.judged:,} labels that were hidden came back right"
-    return "note", f"Labels reach {sum(map(len, made)):,} items: {said}. {right}. Confirm each."
+    since = f" {found.behind:,} labels that changed meanwhile are not counted."
+    text = f"Labels reach {sum(map(len, made)):,} items: {said}. {right}. Confirm each."
+    return "note", text + (since if found.behind else "")
 
 
 def _one_label(proposals: Proposals, name: str, code: int) -> Batch:

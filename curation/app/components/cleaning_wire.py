@@ -182,7 +182,7 @@ def whole(helper: Assistant, batch: Batch) -> dict[str, Any]:
         "purity": _purity(helper, batch),
         "doubt": [round(float(doubt), 3) for doubt in _doubt(helper, batch)],
         "guesses": _guesses(helper, batch),
-        "names": [vars(name) for name in suggested(helper, batch.rows)],
+        "names": [vars(name) for name in suggested(helper, batch)],
     }
 
 
@@ -261,23 +261,38 @@ def codes_of(helper: Assistant) -> Int32:
     return found
 
 
-def suggested(helper: Assistant, rows: Int32) -> list[names.Name]:
-    """Return names for the items of a sheet: by labels nearby and by what was imported."""
+def suggested(helper: Assistant, batch: Batch) -> list[names.Name]:
+    """Return names for a sheet: by labels nearby, by what was imported, by the encoder's words.
+
+    Words are for a sheet that has no proposed label.
+    """
+    rows = batch.rows
     _, legend = helper.workspace.labels.codes(helper.field)
-    imported = _imported(helper, rows)
+    column = _called(helper)
+    called = [] if column is None else [name for name in column.legend if name is not None]
+    imported = None
+    if column is not None:
+        imported = np.array([*column.legend, None], np.object_)[column.codes[rows]]
+    words = None if batch.proposed else helper.words([*legend, *map(str, called)])
     return names.suggest(
-        rows, helper.vectors, helper.near, codes_of(helper), legend, imported=imported
+        rows,
+        helper.vectors,
+        helper.near,
+        codes_of(helper),
+        legend,
+        imported=imported,
+        vocabulary=words,
     )
 
 
-def _imported(helper: Assistant, rows: Int32) -> npt.NDArray[np.object_] | None:
-    """Return the name that metadata or a detector gave each of `rows`, None where there is none."""
+def _called(helper: Assistant) -> fields.CodeColumn | None:
+    """Return the names that metadata or a detector gave the items, if any did."""
     wanted = (*LABEL_COLUMNS, "detected class")
     for field in fields.fields(helper.workspace, helper.version):
         if field.title.lower() in wanted and field.group in ("image", "metadata"):
             column = fields.column(helper.workspace, field.name, helper.version)
             if isinstance(column, fields.CodeColumn):
-                return np.array([*column.legend, None], np.object_)[column.codes[rows]]
+                return column
     return None
 
 

@@ -84,7 +84,7 @@ def _queue(workspace: Workspace, field: str, version: str) -> Queue:
         for codes, held in rows.items()
     ]
     groups.sort(key=lambda group: (-len(group.item_ids), group.labels))
-    votes = said.votes()
+    votes = said.votes
     won = votes.code[np.isin(votes.item_no, found.item_nos)]
     codes, counts = np.unique(won[won != TIE], return_counts=True)
     names = [said.legend[one] for one in codes.tolist()]

@@ -4,6 +4,7 @@ import numpy as np
 from pyroaring import BitMap
 
 from curation.app import state
+from curation.in_hand import clusters_in_hand
 from curation.learning.batches import Batch
 from curation.people import acting
 from curation.presence import Claim, presence
@@ -20,7 +21,8 @@ def sign(workspace: Workspace, page: str) -> dict[str, str]:
     if place is None:
         presence(workspace.dataset).release(session)
         place = _selected(workspace)
-    return {"session": session, "page": page, "place": place}
+    version = state.value("shown-atlas", "")
+    return {"session": session, "page": page, "place": place, "version": version}
 
 
 def hold(workspace: Workspace, version: str, field: str, sheets: list[Batch]) -> bool:
@@ -49,27 +51,20 @@ def hold(workspace: Workspace, version: str, field: str, sheets: list[Batch]) ->
 
 
 def taken(workspace: Workspace, version: str, field: str) -> Int32:
-    """Return the rows of an atlas that are on the sheets of others, (m,) int32, sorted."""
+    """Return the rows of an atlas that are on the sheets of other tabs, (m,) int32, sorted."""
     items = BitMap().union(*(one.items for one in _others(workspace) if one.field == field))
     return workspace.rows_with(items, version)
 
 
 def holders(workspace: Workspace, version: str) -> dict[int, list[str]]:
-    """Return who else works on items of each cluster, by cluster."""
-    clusters = workspace.atlas(version).cluster
-    found: dict[int, list[str]] = {}
-    for claim in _others(workspace):
-        rows = workspace.rows_with(claim.items, version)
-        for cluster in np.unique(clusters[rows]).tolist():
-            names = found.setdefault(cluster, [])
-            if claim.person not in names:
-                names.append(claim.person)
-    return found
+    """Return who cleans each cluster in other tabs, by cluster."""
+    return clusters_in_hand(workspace, version, state.session(workspace))
 
 
 def _others(workspace: Workspace) -> list[Claim]:
+    session, who = state.session(workspace), workspace.made_by
     claims = presence(workspace.dataset).claims().values()
-    return [one for one in claims if one.person != workspace.made_by]
+    return [one for one in claims if one.bars(who, session)]
 
 
 def _selected(workspace: Workspace) -> str:

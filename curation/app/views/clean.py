@@ -30,7 +30,10 @@ def page(workspace: Workspace) -> None:
     with st.spinner("Looking at what is alike"):
         shown = _shown(desk)
     if not desk.sheets and len(desk.taken):
-        st.info("What is left is on the sheets of others: see who is here, at the top.")
+        st.info(
+            "What is left is on the sheets of others, or of another tab of yours: see who is "
+            "here, at the top."
+        )
     component.cleaning_sheet(
         key,
         base=f"/api/v1/{workspace.name}",

@@ -3,7 +3,7 @@
 
 /** @typedef {{person: string, page: string, place: string, you: boolean}} Other */
 
-const SHOWN = 5; // people; the rest are counted
+const FACES_SHOWN = 5; // people; the rest are counted
 
 /**
  * Draw who is here, where that is not what stands already.
@@ -23,8 +23,8 @@ export function drawPeople(root, others, trouble) {
   }
   row.dataset.told = text;
   const people = byPerson(others);
-  const marks = people.slice(0, SHOWN).map(avatar);
-  if (people.length > SHOWN) marks.push(mark(`+${people.length - SHOWN}`, people.slice(SHOWN).map(wordsOf).join('\n')));
+  const marks = people.slice(0, FACES_SHOWN).map(avatar);
+  if (people.length > FACES_SHOWN) marks.push(mark(`+${people.length - FACES_SHOWN}`, people.slice(FACES_SHOWN).map(wordsOf).join('\n')));
   if (trouble) marks.push(mark('?', trouble));
   row.replaceChildren(...marks);
 }
@@ -47,8 +47,16 @@ function wordsOf(tabs) {
 function avatar(tabs) {
   const { person } = tabs[0];
   const found = mark(initials(person), wordsOf(tabs));
-  found.style.background = `hsl(${hueOf(person)} 45% 30%)`; // dark enough for white letters, any hue
+  found.style.background = colorOf(person);
   found.dataset.person = person;
+  return found;
+}
+
+/** Initials in the person's colour, for where the words stand beside them. @param {string} person */
+export function face(person) {
+  const found = document.createElement('i');
+  found.textContent = initials(person);
+  found.style.background = colorOf(person);
   return found;
 }
 
@@ -75,8 +83,8 @@ function first(word) {
 }
 
 /** The same for one name everywhere. @param {string} person */
-function hueOf(person) {
+function colorOf(person) {
   let hash = 0;
   for (const letter of person) hash = (hash * 31 + (letter.codePointAt(0) ?? 0)) % 100_003;
-  return hash % 360;
+  return `hsl(${hash % 360} 45% 30%)`; // dark enough for white letters, any hue
 }

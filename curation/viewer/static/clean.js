@@ -15,9 +15,9 @@ import { Question } from './clean_ask.js';
  *   purity: {estimate: number, low: number, high: number} | null, doubt: number[],
  *   guesses: (string | null)[], names: {name: string, score: number, why: string}[]}} Sheet
  */
-/** @typedef {{seq: number, kind: 'done' | 'note' | 'refused' | 'ask' | 'stale', text: string, choices: [string, Record<string, any> | null][]}} Answer */
+/** @typedef {{seq: number, kind: 'done' | 'note' | 'refused' | 'ask' | 'stale', text: string, sheet: string, choices: [string, Record<string, any> | null][]}} Answer */
 /**
- * @typedef {{key: string, session: string, base: string, height?: number, field: string, mode: string,
+ * @typedef {{key: string, session: string, base: string, atlas: string, height?: number, field: string, mode: string,
  *   modes: string[], sheets: Sheet[], waiting: Card[], progress: import('./clean_rail.js').Progress,
  *   known: Record<string, string[]>, slots: string[], heard: number, answers: Answer[],
  *   undo: string | null, redo: string | null}} Shown
@@ -67,7 +67,7 @@ export class CleaningSheet {
     this.sheet = null;
     this.left = new Set(); // keys of sheets that were answered, while the server does not know it
     this.insist = false; // the sheet came back and stays, whatever the queue makes of it
-    this.undone = false; // an act was taken back: its sheet comes with all that was done on it
+    this.undone = ''; // an act was taken back: the key of its sheet, which comes with all that was done on it
     this.shownAt = 0;
     /** @type {number | undefined} */
     this.timer = undefined;
@@ -201,7 +201,7 @@ export class CleaningSheet {
     memory.flown.delete(seq);
     if (kind === 'done' || kind === 'note') {
       if (text) this.say(text);
-      if (kind === 'done' && flown) this.did(flown.act, flown.sheet);
+      if (kind === 'done' && flown) this.did(flown.act, flown.sheet, answer.sheet);
       return;
     }
     if (kind === 'stale' && flown?.sheet && flown.sheet.field !== this.data?.field) {
@@ -223,10 +223,19 @@ export class CleaningSheet {
     }
   }
 
-  /** An act was done: the sheet's draft has served. @param {Act} act @param {Sheet | null} sheet */
-  did(act, sheet) {
+  /**
+   * An act was done: the sheet's draft has served.
+   * @param {Act} act
+   * @param {Sheet | null} sheet
+   * @param {string} key of the sheet that came back with an undo, or went again with a redo
+   */
+  did(act, sheet, key) {
     const { drafts } = this.memory;
-    if (act.op === 'undo') this.undone = true;
+    if (act.op === 'undo') this.undone = key;
+    if (act.op === 'redo' && key) {
+      drafts.again(act.field, key);
+      drafts.soon();
+    }
     if (!sheet || !DECIDES.includes(act.op)) return;
     if (!act.chosen?.length) drafts.spend(sheet);
     else for (const at of act.chosen) drafts.of(sheet).marks.delete(sheet.ids[at]);
@@ -258,8 +267,12 @@ export class CleaningSheet {
     if (!data) return;
     this.left.clear();
     const first = data.sheets[0] ?? null;
-    if (this.undone && first) this.memory.drafts.restore(first);
-    this.undone = false;
+    const back = data.sheets.find(({ key }) => key === this.undone);
+    if (back) {
+      this.memory.drafts.restore(back);
+      this.memory.drafts.soon();
+    }
+    this.undone = '';
     const same = data.sheets.find(({ key }) => key === sheet?.key);
     if (this.insist && sheet) {
       if (same) this.refresh(same);
@@ -407,7 +420,7 @@ export class CleaningSheet {
     this.nothing.dataset.text = text;
     this.nothing.replaceChildren(made('h2', {}, text));
     if (waits || open) return;
-    const review = made('button', { type: 'button', class: 'main' }, 'Review doubtful labels');
+    const review = made('button', { type: 'button', class: 'main' }, 'Doubtful labels');
     review.addEventListener('click', () => this.turnTo('review'));
     const away = made('button', { type: 'button' }, 'Export');
     away.addEventListener('click', () => this.turnTo('export'));
@@ -717,7 +730,7 @@ export class CleaningSheet {
       cut0: () => tiles.move(0),
       cut1: () => tiles.move(Infinity),
       cut: () => tiles.move(tiles.memory.at),
-      again: () => tiles.again(),
+      again: () => tiles.asItCame(),
       split: () => this.turnTo('split'),
       twins: () => this.turnTo('twins'),
       merge: () => this.turnTo('merge'),
@@ -736,8 +749,21 @@ export class CleaningSheet {
   }
 
   refuse() {
-    if (!this.label(this.worked)) this.warn('This sheet has no name to refuse: S splits it, N skips it.');
-    else this.leave('refuse');
+    const { sheet, worked } = this;
+    const label = this.label(worked);
+    if (!label) {
+      this.warn('This sheet has no name to refuse: S splits it, N skips it.');
+      return;
+    }
+    if (!sheet?.proposed || sheet.proposed === label) {
+      this.leave('refuse');
+      return;
+    }
+    const not = (/** @type {string} */ name) => ({
+      words: `Not ${name}`, does: () => this.leave('refuse', { labels: { ...this.stand.labels, [worked]: name } }),
+    });
+    this.question.ask(`${sheet.proposed} was proposed and you named it ${label}: which is it not?`, [not(label), not(sheet.proposed)]);
+    this.question.own = true;
   }
 
   /** @param {number} step */
@@ -749,15 +775,26 @@ export class CleaningSheet {
     this.tiles.place();
   }
 
-  /** Show the item in focus as large as it goes, and follow the focus. @param {boolean} [open] */
+  /** Show the item in focus as large as it goes, its thumbnail till it is there, and follow the focus. @param {boolean} [open] */
   look(open) {
     const { larger, sheet, tiles } = this;
     if (open !== undefined) larger.hidden = !open;
     if (larger.hidden || !sheet) return;
     const at = Math.min(tiles.memory.at, sheet.ids.length - 1);
-    const src = this.thumb.replace('{id}', encodeURIComponent(sheet.ids[at]));
+    const id = sheet.ids[at];
     larger.setAttribute('aria-label', `Item ${at + 1} of ${sheet.ids.length}, larger`);
-    if (larger.firstElementChild?.getAttribute('src') === src) return;
-    larger.replaceChildren(made('img', { alt: '', src }));
+    if (larger.dataset.id === id) return;
+    const named = encodeURIComponent(id);
+    const picture = made('img', { alt: '', src: `${this.data?.base}/picture/${this.data?.atlas}/${named}` });
+    const instead = (/** @type {string} */ state, /** @type {(string | Node)[]} */ ...nodes) => {
+      if (larger.dataset.id !== id) return; // the focus went on
+      larger.dataset.state = state;
+      larger.replaceChildren(...nodes);
+    };
+    larger.dataset.id = id;
+    const thumb = made('img', { alt: '', src: this.thumb.replace('{id}', named) });
+    picture.addEventListener('load', () => instead('whole', picture));
+    picture.addEventListener('error', () => instead('thumb', thumb, made('p', {}, 'Only the thumbnail: the file is not where it was, or cannot be read.')));
+    instead('waits', thumb);
   }
 }

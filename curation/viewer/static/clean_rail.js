@@ -31,7 +31,7 @@ export class Rail {
     });
     const spread = made('button', { type: 'button', title: 'Let labels spread to what is most alike, as sheets to confirm' }, 'Spread labels');
     spread.addEventListener('click', () => does.spread());
-    const review = made('button', { type: 'button', title: 'Labelled items that look like something else' }, 'Review doubtful labels');
+    const review = made('button', { type: 'button', title: 'Sheets of labelled items that look like something else' }, 'Doubtful labels');
     review.addEventListener('click', () => does.review());
     this.root = made('aside', { class: 'rail', 'aria-label': 'Queue' }, made('div', { class: 'top' }, made('h3', {}, 'Next'), this.mode), this.cards, made('div', { class: 'foot' }, spread, review));
     this.told = '';

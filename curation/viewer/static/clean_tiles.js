@@ -106,9 +106,11 @@ export class CleanTiles extends ContactSheet {
     tile.classList.toggle('crossed', !kept && (!behind || this.draft.marks.get(this.sheet.ids[index]) === false));
     tile.setAttribute('aria-pressed', String(behind ? kept : !kept));
     const state = behind ? (kept ? 'taken in' : 'behind the cut') : kept ? 'kept' : 'crossed out';
-    const other = guess ? `may be ${guess}` : '';
+    const other = guess && !kept ? `may be ${guess}` : '';
     tile.setAttribute('aria-label', [`Item ${index + 1} of ${this.sheet.ids.length}`, other, state].filter(Boolean).join(', '));
-    tile.querySelector('.badge')?.classList.toggle('guess', Boolean(guess));
+    const badge = tile.querySelector('.badge');
+    badge?.classList.toggle('guess', Boolean(guess));
+    badge?.toggleAttribute('hidden', kept); // who keeps it says what it is
   }
 
   summary() {
@@ -139,7 +141,7 @@ export class CleanTiles extends ContactSheet {
   }
 
   /** Take every tap back, and the cut to where it came. */
-  again() {
+  asItCame() {
     if (!this.draft) return;
     this.draft.marks.clear();
     this.draft.cut = null;

@@ -2,6 +2,7 @@
 // The legend: what the colours mean, how many of each; a click filters by it.
 import { element, icon, thousands } from './chrome.js';
 import { valueOf, valueText } from './filter.js';
+import { cleanedBy, markOf } from './held.js';
 import { onPaper } from './points.js';
 
 /** @typedef {import('./data.js').Column} Column */
@@ -284,6 +285,22 @@ export class Legend {
     this.rows.querySelector('[data-code]')?.setAttribute('tabindex', '0');
     if (at !== null) this.valueButton(at)?.focus();
     this.mark();
+    this.markHeld();
+  }
+
+  /** Who else cleans the cluster of a row. @param {number} code @returns {string[] | undefined} */
+  heldBy(code) {
+    if (this.column?.field !== 'cluster') return undefined;
+    return this.map.held.holders.get(code < 0 ? '-1' : this.column.legend[code]?.name);
+  }
+
+  /** Mark the rows of the clusters that others clean, and write the counts, which say so too. */
+  markHeld() {
+    for (const button of this.rows.querySelectorAll('[data-code]')) {
+      const persons = this.heldBy(Number(button.getAttribute('data-code')));
+      button.querySelector('.holders')?.remove();
+      if (persons) button.lastChild?.before(markOf(persons));
+    }
     this.count();
   }
 
@@ -356,7 +373,9 @@ export class Legend {
       number.replaceChildren(...(part === null ? [total] : [element('b', {}, part), ` / ${total}`]));
       button.classList.toggle('zero', part === '0');
       const name = button.getAttribute('title');
-      button.setAttribute('aria-label', `${name}, ${part === null ? total : `${part} of ${total}`} items`);
+      const held = this.heldBy(code);
+      const words = `${name}, ${part === null ? total : `${part} of ${total}`} items`;
+      button.setAttribute('aria-label', held ? `${words}, ${cleanedBy(held)}` : words);
     }
     this.range.fillBars(counts);
   }

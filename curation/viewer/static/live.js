@@ -1,19 +1,22 @@
 // @ts-check
 // Other people and their decisions and atlases: once a second tells the server where this page is
-// and asks for the newest, draws who else is here, and lets the script run again when something is
-// newer than what the page shows.
+// and asks for the newest, draws who else is here, tells the map, which shows it at once, and lets
+// the script run again when something is newer than what the page shows.
 //
 // Not by server-sent events: a browser opens six connections to a host, every tab would hold one
 // for as long as it lives, and the seventh tab would load nothing at all.
 
 import { drawPeople } from './avatars.js';
+import { tellNews } from './news.js';
 import { scriptRuns } from './script.js';
 
 /**
  * What is newest: the journal and its newest decision, the newest atlas, the state of the tables.
  * @typedef {{journal: string, seq: number, version: string | null, tables: string}} Head
- * @typedef {Head & {others: import('./avatars.js').Other[], trouble: string | null}} Answer
- * @typedef {{session: string, page: string, place: string}} Sign where this page is
+ * @typedef {Head & {others: import('./avatars.js').Other[], trouble: string | null,
+ *   held: Record<string, string[]>}} Answer
+ * @typedef {{session: string, page: string, place: string, version: string}} Sign where this page is,
+ *   and the atlas that it shows
  */
 /** @typedef {{url: string, known: Head, here: Sign}} Known where to ask, what the script knew when it ran */
 /**
@@ -21,7 +24,8 @@ import { scriptRuns } from './script.js';
  *   setTriggerValue: (name: string, value: unknown) => void}} LiveArguments
  */
 
-const EVERY = 1000; // milliseconds between two questions
+const EVERY = 1000; // milliseconds from a question to the next
+const LEAST = 400; // of them after the answer: a busy server is not asked at once
 const SETTLE = 250; // the script may be about to say so itself: the decision was made in this tab
 const DOWN = 5000; // between two questions to a server that does not answer
 const PATIENCE = 10_000; // for one answer
@@ -90,9 +94,12 @@ class Live {
   }
 
   async look() {
+    const begun = performance.now();
+    const known = this.known;
     const head = await this.ask();
     if (this.away.signal.aborted) return;
     if (head) drawPeople(this.root, head.others, head.trouble);
+    if (head && known && !this.pressed) tellNews({ ...head, url: known.url, shown: known.here.version });
     if (head && this.isNews(head)) {
       await new Promise((resolve) => setTimeout(resolve, SETTLE));
       // News would end what the script is doing, perhaps for the curator: they are asked for again.
@@ -101,7 +108,7 @@ class Live {
         this.tell?.(head);
       }
     }
-    this.next(head ? EVERY : DOWN);
+    this.next(head ? Math.max(LEAST, EVERY - (performance.now() - begun)) : DOWN);
   }
 
   /** @returns {Promise<Answer | null>} null when the server does not answer */
@@ -131,5 +138,5 @@ function textOf(head) {
 
 /** @param {Known | undefined} known */
 function placeOf(known) {
-  return known ? [known.url, known.here.session, known.here.page, known.here.place].join('\n') : '';
+  return known ? [known.url, ...Object.values(known.here)].join('\n') : '';
 }

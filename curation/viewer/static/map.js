@@ -8,9 +8,11 @@ import { Gestures } from './gestures.js';
 import { countOf } from './lasso.js';
 import { KeySheet } from './keys.js';
 import { Arrangement, homeOf } from './layouts.js';
+import { Held, roomFor } from './held.js';
 import { Legend } from './legend.js';
 import { Minimap } from './minimap.js';
 import { anchorsOf } from './names.js';
+import { onNews } from './news.js';
 import { FILTERED, MUTED, SELECTED, onPaper } from './points.js';
 import { Selector } from './selector.js';
 import { Thumbnails } from './sprites.js';
@@ -57,10 +59,11 @@ export class CurationMap extends Selector {
     this.chrome = new Chrome(this);
     this.filters = new Filters(this);
     this.card = new Card(this);
+    this.held = new Held(this);
     this.legend = new Legend(this);
     this.legend.open(false);
     this.root.setAttribute('aria-label', 'Map. L lasso, B box, arrows move, Enter selects the item in the middle.');
-    this.root.append(this.chrome.tools, this.filters.root, this.legend.root, this.chrome.status);
+    this.root.append(this.held.root, this.chrome.tools, this.filters.root, this.legend.root, this.chrome.status);
     this.minimap = new Minimap(this);
     this.keySheet = new KeySheet(this.root);
     this.root.append(this.minimap.root, this.chrome.note, this.chrome.badge);
@@ -78,6 +81,7 @@ export class CurationMap extends Selector {
     this.gestures = new Gestures(this, signal);
     const scheme = matchMedia('(prefers-color-scheme: dark)');
     scheme.addEventListener('change', () => this.restyle(), { signal });
+    onNews((news) => this.learn(news), signal);
     this.readTheme();
     this.setTool(this.memory.tool);
     try {
@@ -155,6 +159,33 @@ export class CurationMap extends Selector {
     return this.work;
   }
 
+  /**
+   * Show at once what others have decided and what they hold; the script may tell of it later.
+   * @param {import('./news.js').News} news
+   */
+  learn({ url, journal, seq, shown, held }) {
+    const { data } = this;
+    if (url !== `${data?.base}/here`) return; // of another dataset
+    this.held.hold(shown === this.version ? held : {});
+    const behind = () => journal === this.data?.journal && this.head < seq;
+    if (!behind()) return;
+    this.work = this.work.then(async () => {
+      if (!behind() || !this.n || this.abort.signal.aborted) return;
+      this.fields = this.fields.map((field) => (field.group === 'decided' ? { ...field, seq } : field));
+      try {
+        await this.loadColumns();
+        await this.arrangement.follow();
+      } catch (error) {
+        if (!this.abort.signal.aborted) this.fail(error, () => this.data && this.update(this.data));
+      }
+    });
+  }
+
+  /** The newest decision that the map was told of. */
+  get head() {
+    return Math.max(0, ...this.fields.filter(({ group }) => group === 'decided').map(({ seq }) => seq));
+  }
+
   /** Ask the server for a path below the dataset's address. @type {import('./transport.js').Ask} */
   ask(path, options) {
     return (this.transport ?? askOverHttp(this.data?.base ?? ''))(path, { signal: this.abort.signal, ...options });
@@ -195,6 +226,7 @@ export class CurationMap extends Selector {
     ]);
     // From here on nothing is waited for: everything that counts items changes together.
     this.leaveOrder();
+    this.held.hold({});
     this.recall(version, n, selected);
     Object.assign(this, { n, levels, version, fields });
     this.columns = new Map([['cluster', new Column('cluster', cluster, header)]]);
@@ -243,8 +275,7 @@ export class CurationMap extends Selector {
       this.draw();
     }
     this.colorBy(this.memory.color);
-    const decided = this.fields.filter(({ group }) => group === 'decided');
-    this.root.dataset.head = String(Math.max(0, ...decided.map(({ seq }) => seq)));
+    this.root.dataset.head = String(this.head);
   }
 
   /**
@@ -473,9 +504,14 @@ export class CurationMap extends Selector {
     this.draw();
   }
 
+  /** Whether the names are those of clusters. */
+  get namesClusters() {
+    return Boolean(this.column?.values) || this.column?.field === 'cluster';
+  }
+
   /** Where the names stand: of what colours the map, and passes the filters; of numbers, the clusters. */
   reanchor() {
-    const named = this.column?.values ? this.columns.get('cluster') : this.column;
+    const named = this.namesClusters ? this.columns.get('cluster') : this.column;
     if (this.arrangement.shown.captions.length) this.anchors = [];
     else if (named) this.anchors = anchorsOf(named, this.places.x, this.places.y, this.hidden);
     this.touch();
@@ -553,6 +589,12 @@ export class CurationMap extends Selector {
   drawOverlay() {
     super.drawOverlay();
     this.arrangement.writeCaptions();
+    this.held?.place();
+  }
+
+  /** @param {string} name */
+  beside(name) {
+    return roomFor(this.held?.of(name));
   }
 
   drawLayers() {

@@ -17,6 +17,7 @@ const LARGE = 17; // of the largest
 const ROOM = 15; // pixels across from which the items of an entry are worth a name
 const LOYAL = 0.75; // of that, for a name that stands already
 const WEIGHT = 3; // a name that stands gives way only to one of so many times its items
+const FIRST_OF_ALL = 1e12; // items that no entry has: it comes before all others
 const AT_ONCE = 70; // names at a time
 const MEASURED = 60; // new names measured in one frame
 const LONGEST = 28; // letters
@@ -63,6 +64,8 @@ export class Lettering {
     this.widths = new Map();
     this.font = '';
     this.measured = 0;
+    /** @type {Map<string, {x: number, y: number}>} where the letters of each name that stands end, in pixels */
+    this.ends = new Map();
     /** Whether another frame is needed: something fades, or was not measured yet. */
     this.unfinished = false;
   }
@@ -72,16 +75,17 @@ export class Lettering {
    * @param {Anchor[]} anchors biggest first
    * @param {import('./camera.js').Camera} camera
    * @param {Ink} ink
-   * @param {{obstacles?: Box[], now?: number, still?: boolean}} [more] areas to leave free, the time
-   *   in ms, and whether nothing may fade
+   * @param {{obstacles?: Box[], now?: number, still?: boolean, besides?: (name: string) => number}} [more]
+   *   areas to leave free, the time in ms, whether nothing may fade, and the pixels that each name
+   *   needs for what stands beside it
    * @returns {number} how many stand
    */
-  write(pen, anchors, camera, ink, { obstacles = [], now = 0, still = true } = {}) {
+  write(pen, anchors, camera, ink, { obstacles = [], now = 0, still = true, besides = () => 0 } = {}) {
     if (ink.font !== this.font) this.widths.clear();
     this.font = ink.font;
     this.measured = 0;
     this.unfinished = false;
-    const standing = this.fit(pen, anchors, camera, obstacles);
+    const standing = this.fit(pen, anchors, camera, obstacles, besides);
     this.fade(standing, now, still ? 0 : FADE);
     pen.textAlign = 'center';
     pen.textBaseline = 'middle';
@@ -102,11 +106,13 @@ export class Lettering {
   }
 
   /**
-   * The entries that have room on the screen, those that stand already and the biggest first.
+   * The entries that have room on the screen: what has something beside it first, then those that
+   * stand already and the biggest.
    * @param {Anchor[]} anchors
    * @param {import('./camera.js').Camera} camera
+   * @param {(name: string) => number} besides
    */
-  wanted(anchors, camera) {
+  wanted(anchors, camera, besides) {
     this.largest = anchors[0]?.count ?? 1;
     const found = [];
     for (const anchor of anchors) {
@@ -114,8 +120,9 @@ export class Lettering {
       if (x < 0 || y < 0 || x > camera.width || y > camera.height) continue;
       const stands = this.written.get(anchor.name)?.stands ?? false;
       const { spread = Infinity } = anchor;
-      if (2 * spread * camera.scale < ROOM * (stands ? LOYAL : 1)) continue;
-      found.push({ anchor, x, y, rank: anchor.count * (stands ? WEIGHT : 1) });
+      const beside = besides(anchor.name);
+      if (!beside && 2 * spread * camera.scale < ROOM * (stands ? LOYAL : 1)) continue;
+      found.push({ anchor, x, y, beside, rank: (beside ? FIRST_OF_ALL : 0) + anchor.count * (stands ? WEIGHT : 1) });
     }
     return found.sort((a, b) => b.rank - a.rank);
   }
@@ -125,25 +132,28 @@ export class Lettering {
    * @param {Anchor[]} anchors
    * @param {import('./camera.js').Camera} camera
    * @param {Box[]} obstacles
+   * @param {(name: string) => number} besides
    * @returns {Map<string, Anchor>} the names that stand
    */
-  fit(pen, anchors, camera, obstacles) {
+  fit(pen, anchors, camera, obstacles, besides) {
     const taken = [...obstacles];
     /** @type {Map<string, Anchor>} */
     const standing = new Map();
     /** @type {Box[]} */
     this.boxes = [];
-    for (const { anchor, x, y } of this.wanted(anchors, camera)) {
+    this.ends.clear();
+    for (const { anchor, x, y, beside } of this.wanted(anchors, camera, besides)) {
       if (standing.size >= AT_ONCE) break;
       const width = this.width(pen, this.short(anchor.name));
       if (width === null) continue;
       const size = this.size(anchor);
       const [half, high] = [(width * size) / 2 + GAP, size * 0.62 + GAP / 2];
-      const box = /** @type {Box} */ ([x - half, y - high, x + half, y + high]);
+      const box = /** @type {Box} */ ([x - half, y - high, x + half + beside, y + high]);
       if (taken.some((other) => meet(other, box))) continue;
       taken.push(box);
       this.boxes.push(box);
       standing.set(anchor.name, anchor);
+      this.ends.set(anchor.name, { x: x + half - GAP, y });
     }
     return standing;
   }

@@ -431,6 +431,11 @@ export class Stage {
   /** What stands around the points and follows the camera: the overview. */
   drawAround() {}
 
+  /** How many pixels are kept free beside a name. @param {string} _name @returns {number} */
+  beside(_name) {
+    return 0;
+  }
+
   /** What names keep clear of, in pixels. @returns {import('./names.js').Box[]} */
   get obstacles() {
     return [];
@@ -443,7 +448,7 @@ export class Stage {
     if (!look) return;
     const { inkText: ink, paperText: paper, font } = look;
     const written = this.lettering.write(pen, this.names ? this.anchors : [], this.camera, { ink, paper, font }, {
-      obstacles: this.obstacles, now: performance.now(), still: this.still.matches,
+      obstacles: this.obstacles, now: performance.now(), still: this.still.matches, besides: (name) => this.beside(name),
     });
     if (this.lettering.unfinished && !this.moving) this.touch(true); // a moving hand brings frames anyway
     if (this.root.dataset.names !== String(written)) this.root.dataset.names = String(written);
