@@ -166,7 +166,6 @@ def card(helper: Assistant, batch: Batch) -> dict[str, Any]:
         "count": len(batch),
         "cut": batch.cut,
         "proposed": batch.proposed,
-        "gain": round(batch.gain, 1),
         "ids": shown_ids(helper, batch)[:CARD],
     }
 

@@ -2,7 +2,7 @@
 // Beside the sheet: what comes next, and how far the work is.
 import { made } from './sheet.js';
 
-/** @typedef {{key: string, title: string, count: number, cut: number, proposed: string | null, gain: number, ids: string[]}} Card */
+/** @typedef {{key: string, title: string, count: number, cut: number, proposed: string | null, ids: string[]}} Card */
 /** @typedef {{items: number, labelled: number, excluded: number, open: number, pace: number | null, left: number | null}} Progress */
 
 const ORDERS = /** @type {Record<string, string>} */ ({
@@ -55,10 +55,10 @@ export class Rail {
   }
 
   /** @param {Card} card @param {string} url */
-  card({ key, title, proposed, count, gain, ids }, url) {
+  card({ key, title, proposed, count, ids }, url) {
     const pictures = ids.slice(0, SHOWN).map((id) => made('img', { alt: '', src: url.replace('{id}', encodeURIComponent(id)), loading: 'lazy', draggable: 'false' }));
     const name = made('b', proposed ? { class: 'proposed' } : {}, proposed ?? title);
-    const facts = made('small', {}, `${number(count)} ${count === 1 ? 'item' : 'items'}${gain ? ` · gain ${number(gain)}` : ''}`);
+    const facts = made('small', {}, `${number(count)} ${count === 1 ? 'item' : 'items'}`);
     const words = `${proposed ? `${proposed}, proposed` : title}, ${number(count)} items: show now`;
     return made('button', { type: 'button', class: 'card', 'data-key': key, 'aria-label': words }, made('span', { class: 'strip' }, ...pictures), made('span', { class: 'facts' }, name, facts));
   }
