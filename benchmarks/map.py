@@ -26,6 +26,7 @@ def run(size: Size) -> dict[str, Any]:
         counts=counts[:QUICK] if size.quick else counts,
         visits=1 if size.quick or size.limit else 3,
         peer_up_to=COUNTS[-1] if size.full else COUNTS[1],
+        cold=not size.limit,
     )
     browser = map_browser.run(plan)
     return {

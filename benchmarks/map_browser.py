@@ -46,11 +46,15 @@ Button = Literal["left", "middle"]
 
 @dataclass(frozen=True)
 class Plan:
-    """What is measured: sizes, visits of each page, and up to which size the peer is tried."""
+    """What is measured: sizes, visits of each page, and up to which size the peer is tried.
+
+    Without `cold` nothing is told of the first visit after a start: the one that is measured is it.
+    """
 
     counts: list[int]
     visits: int
     peer_up_to: int
+    cold: bool
 
 
 def run(plan: Plan) -> list[Measured]:
@@ -103,14 +107,22 @@ def _size(driver: Playwright, plan: Plan, servers: tuple[str, str], atlas: Atlas
     pages.append(Alone(servers[1], "", n))
     if n <= plan.peer_up_to:
         pages.append(Plotly(servers[1], n))
-    cold = {page.who: _visited(driver, page, whole=False).get("first_draw_s") for page in pages}
+    cold: Measured = {}
+    if plan.cold:
+        cold = {page.who: _visited(driver, page, whole=False).get("first_draw_s") for page in pages}
     visits: dict[str, list[Measured]] = {page.who: [] for page in pages}
     for _ in range(plan.visits):
         for page in pages:
             if "no_answer" not in (visits[page.who] or [{}])[-1]:
                 visits[page.who].append(_visited(driver, page))
     return [
-        {"who": who, "items": n, "cold_first_draw_s": cold[who], **_middle(found), "visits": found}
+        {
+            "who": who,
+            "items": n,
+            "cold_first_draw_s": cold.get(who),
+            **_middle(found),
+            "visits": found,
+        }
         for who, found in visits.items()
     ]
 

@@ -79,21 +79,25 @@ class Acts(ABC):
         note: str | None = None,
         source: str | None = None,
         made_by: str | None = None,
+        head: int | None = None,
     ) -> Decision:
         """Give every item of `selection` that is not excluded one label, as one decision.
 
         `source` tells how it came to be: ``"proposed"`` for a machine's proposal that was
         accepted, ``"review"`` for a reviewer's answer, ``"consensus"`` for a settled conflict.
+        `head` is the newest decision that whoever asks for it has looked at.
 
         Raises
         ------
+        Overtaken
+            Where somebody has decided about these items after `head`.
         CurationError
             For a label that cannot be one, where it would overwrite labels that people gave and
             `overwrite` does not say so, and where every item is excluded.
         """
         items = BitMap(self.nos_of(selection).astype(np.uint32))
         while True:
-            head = self.labels.refresh()
+            known = self.labels.refresh()
             forecast = self.forecast(selection, value, field)
             if forecast.overwrites and not overwrite:
                 held = ", ".join(f"{count} {name}" for name, count in forecast.relabels.items())
@@ -103,10 +107,13 @@ class Acts(ABC):
                 )
             remaining = self.without_excluded(selection)
             try:
+                looked = known if head is None else head
                 return self._append(
-                    "label", remaining, field, value, note, made_by, source, head, items
+                    "label", remaining, field, value, note, made_by, source, looked, items
                 )
             except Overtaken:
+                if head is not None:
+                    raise
                 continue  # by a decision about these items: what was forecast may not hold
 
     def without_excluded(self, selection: Selection) -> Selection:
@@ -145,9 +152,14 @@ class Acts(ABC):
         note: str | None = None,
         source: str | None = None,
         made_by: str | None = None,
+        head: int | None = None,
     ) -> Decision:
-        """Take the label of `field` from every item of `selection`, as one decision."""
-        return self._append("label", selection, field, None, note, made_by, source)
+        """Take the label of `field` from every item of `selection`, as one decision.
+
+        Raises `Overtaken` where somebody has decided about these items after `head`.
+        """
+        items = None if head is None else BitMap(self.nos_of(selection).astype(np.uint32))
+        return self._append("label", selection, field, None, note, made_by, source, head, items)
 
     def flag(
         self,

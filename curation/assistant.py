@@ -146,8 +146,8 @@ class Assistant:
     def _relive(self, learned: Int32, times: npt.NDArray[np.object_]) -> None:
         """Tell what stands in the order in which it was decided, in a few steps.
 
-        Confidence is corrected by what came of earlier proposals: a process that has just begun
-        makes them anew, as they would have been.
+        Confidence is corrected by what came of earlier proposals; a process that has just begun
+        makes them anew, roughly: many decisions are one step, and chance has moved on.
         """
         labelled = np.flatnonzero(learned != NONE)
         order = labelled[np.argsort(times[labelled].astype(np.str_), kind="stable")]
@@ -211,13 +211,13 @@ class Assistant:
                 for mine in zip(codes.tolist(), sure.tolist(), strict=True)
             ]
 
-    def words(self, own: Sequence[str]) -> Vocabulary | None:
-        """Return the encoder's words and `own` names; None until they are made, in a thread."""
+    def words(self) -> Vocabulary | None:
+        """Return the encoder's words; None until they are made, in a thread."""
         with self._lock:
             if self._words is None:
                 made = self.workspace.store.spaces()[self.atlas.space]
                 spec, folder = str(made.get("spec", made["encoder"])), self.workspace.dataset.path
-                self._words = Words(spec, made["encoder"], own, folder / "words")
+                self._words = Words(spec, made["encoder"], self._vectors.shape[1], folder / "words")
             return self._words.ready()
 
     def queue(

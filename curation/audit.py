@@ -67,7 +67,7 @@ def export_log(
 
 def audit(journal: Journal, *, made_by: str | None = None) -> Iterator[dict[str, Any]]:
     """Yield each decision as plain values, oldest first, with what it changed."""
-    state = Folded(journal.bitmaps, journal.refusals)
+    state = Folded(journal.bitmaps, journal.items_of, journal.refusals)
     state.grow(journal.n_items)
     for decision in journal.each():
         items, name = numbers(decision.items), _channel(state, decision)

@@ -24,8 +24,14 @@ NOBODY = 0  # the seq of no decision: the first one is 1
 CHANNELS = (*FIELDS, *FLAGS)  # things that can stand on an item, each by itself
 REPLACED = len(SOURCES) + 1  # in `Folded.sources`: an act that renamed, merged or deleted a label
 
+# What an undo gives back is often near: so many acts are looked at one by one, among the decisions
+# of a window before it, and only then all decisions about an item, which may be many.
+NEAR, WINDOW = 16, 1024
+
 # The seq and the items of every decision up to a seq, in order, a part of them at a time.
 Read = Callable[[int], Iterator[list[tuple[int, BitMap]]]]
+# The same of the decisions of some numbers.
+ReadSome = Callable[[Sequence[int]], list[tuple[int, BitMap]]]
 # All refusals of a field, undone ones too: seq, refused value, items, in order of seq.
 ReadRefusals = Callable[[str], list[tuple[int, str, BitMap]]]
 
@@ -64,12 +70,14 @@ class Folded:
     ----------
     read : callable
         Returns the bitmaps of the decisions: only an undo, and a look back, need them all.
+    read_some : callable
+        Returns those of a few: what an undo gives back is often near.
     read_refusals : callable
         Returns what was refused of a field: only after an undo or a new name it is needed.
     """
 
-    def __init__(self, read: Read, read_refusals: ReadRefusals) -> None:
-        self._read, self._read_refusals = read, read_refusals
+    def __init__(self, read: Read, read_some: ReadSome, read_refusals: ReadRefusals) -> None:
+        self._read, self._read_some, self._read_refusals = read, read_some, read_refusals
         self.index: Mentions | None = None  # made when it is first asked for
         self._reach = 0  # the newest decision that is being folded
         self.head = 0
@@ -145,10 +153,24 @@ class Folded:
         many = np.flatnonzero(self.channels[name].acts[items] > 1)
         if not len(many):  # nothing but this act named them: no need to look at the others
             return found
-        at, seqs = self._counting_on(name, items[many])
-        ours = (seqs < act) & ~np.isin(seqs, without)
-        np.maximum.at(found, many[at[ours]], seqs[ours])
+        left = BitMap(items[many].astype(np.uint32))
+        for seq, named in reversed(self._read_some(self._near(name, act, without))):
+            hit = left & named
+            found[np.searchsorted(items, numbers(hit))] = seq
+            left -= hit
+        if left:
+            rest = numbers(left)
+            at, seqs = self._counting_on(name, rest)
+            ours = (seqs < act) & ~np.isin(seqs, without)
+            np.maximum.at(found, np.searchsorted(items, rest)[at[ours]], seqs[ours])
         return found
+
+    def _near(self, name: str, act: int, without: Sequence[int]) -> list[int]:
+        """Return the newest of the acts on a channel shortly before `act` that count."""
+        first = max(0, act - WINDOW)
+        ours = self.kinds[first:act] == CHANNELS.index(name)
+        seqs = np.flatnonzero(ours & ~self.undone[first:act]) + first
+        return seqs[~np.isin(seqs, without)][-NEAR:].tolist()  # type: ignore[no-any-return]
 
     def givers(self, name: str, items: Int64, winners: Int32) -> Int32:
         """Return the seq of the act that gave each label of `winners` (m,), by what name ever.

@@ -17,8 +17,12 @@ _clusters = Kept(SHEETS_KEPT)
 def clusters_in_hand(workspace: Workspace, version: str, session: str) -> dict[int, list[str]]:
     """Return who cleans each cluster of an atlas in other tabs than `session`, by cluster.
 
-    Names are sorted, each once; noise is -1. An atlas that is gone has no clusters.
+    Names are sorted, each once; noise is -1. Only the newest atlas, and one that is open already,
+    have clusters: a question asked once a second reads no other from the disk.
     """
+    newest = [run["version"] for run in workspace.runs()[:1]]
+    if not workspace.is_open(version) and version not in newest:
+        return {}
     found: dict[int, set[str]] = {}
     for claim in presence(workspace.dataset).claims().values():
         if claim.bars(workspace.made_by, session):

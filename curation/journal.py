@@ -258,6 +258,15 @@ class Journal(JournalFile):
             yield [(at, self._bitmap(at, blob)) for at, blob in rows]
             seq = rows[-1][0]
 
+    def items_of(self, seqs: Sequence[int]) -> list[tuple[int, BitMap]]:
+        """Return the items of the decisions of these numbers, in order of seq."""
+        sql = (
+            "SELECT seq, items FROM decisions "
+            "WHERE seq IN (SELECT value FROM json_each(?)) ORDER BY seq"
+        )
+        rows = self._read(sql, (json.dumps(list(seqs)),))
+        return [(seq, self._bitmap(seq, blob)) for seq, blob in rows]
+
     def refusals(self, field: str) -> list[tuple[int, str, BitMap]]:
         """Return the seq, the value and the items of all refusals, undone ones too, in order."""
         sql = (

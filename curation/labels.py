@@ -276,7 +276,7 @@ class LabelState:
         return self._follow(self._from_kept()) if self._state is None else self._state
 
     def _from_kept(self) -> Folded:
-        folded = Folded(self._journal.bitmaps, self._journal.refusals)
+        folded = Folded(self._journal.bitmaps, self._journal.items_of, self._journal.refusals)
         if self._kept is not None:
             self._kept.load(folded, self._journal)
         return folded

@@ -1,6 +1,7 @@
 """A second look at a random sample: how right each curator is, by label."""
 
 from dataclasses import dataclass
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -90,17 +91,17 @@ def answer(
     *,
     field: str = "category",
     note: str | None = None,
+    head: int | None = None,
 ) -> int:
     """Keep a reviewer's answer, the true label or None for none; return the decision's seq.
 
     The answer stands from now on; what it overrules stays its giver's opinion, and is what the
-    score counts.
+    score counts. Raises `Overtaken` where somebody has decided about these items after `head`.
     """
+    said: dict[str, Any] = {"field": field, "note": note, "source": "review", "head": head}
     if value is None:
-        return workspace.clear(selection, field=field, note=note, source="review").seq
-    return workspace.label(
-        selection, value, field=field, overwrite=True, note=note, source="review"
-    ).seq
+        return workspace.clear(selection, **said).seq
+    return workspace.label(selection, value, overwrite=True, **said).seq
 
 
 def scores(workspace: Workspace, field: str = "category") -> list[Score]:

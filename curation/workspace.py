@@ -96,6 +96,10 @@ class Workspace(Acts):
                 del self._atlases[old], self._nos[old]
             return atlas
 
+    def is_open(self, version: str) -> bool:
+        """Return whether an atlas is in RAM already."""
+        return version in self._atlases
+
     def _numbered(self, item_ids: Ids) -> Int64:
         """Return the journal's number of each item, (n,) int64; a new one gets the next.
 

@@ -127,7 +127,8 @@ class Classifier:
         """
         if not self._wide:
             return _highest(self._likely[rows], most)
-        heard = self._heard(rows)
+        some, back = np.unique(rows, return_inverse=True)
+        heard = self._heard(some)[back]
         votes = np.zeros(heard.shape, np.float32)
         for at, column in enumerate(heard.T):
             first = (column != NONE) & ~(heard[:, :at] == column[:, None]).any(axis=1)
@@ -173,7 +174,9 @@ class Classifier:
         self._classes = max(self._classes, classes)
         self._wide = self._wide or len(self) * self._classes > DENSE
         if self._wide:
-            self._votes, self._likely = self._votes[:, :0], self._likely[:, :0]
+            # not views of what was held, which would keep it
+            self._votes = self._likely = np.zeros((len(self), 0), np.float32)
+            self._sums = np.zeros((len(self._gram), 0))
         elif more > 0:
             self._sums = np.pad(self._sums, ((0, 0), (0, more)))
             self._votes = np.pad(self._votes, ((0, 0), (0, more)))
@@ -230,14 +233,15 @@ class Classifier:
         self._proposals = Proposals(codes, np.where(known, share, 0).astype(np.float32))
 
     def _heard(self, rows: Any) -> Int32:
-        """Return the codes of the neighbours of `rows`, (m, k), -1 = none or refused."""
+        """Return the codes of the neighbours of `rows`, each once: (m, k), -1 = none or refused."""
         found: Int32 = np.append(self._codes, np.int32(NONE))[self._near[rows][:, :HEARD]]
         at, no = self._refused
         place = np.full(len(self), NONE)
         place[rows] = np.arange(len(found))
         inside = place[at] >= 0
         at, no = place[at[inside]], no[inside]
-        found[at] = np.where(found[at] == no[:, None], NONE, found[at])
+        hit, column = np.nonzero(found[at] == no[:, None])  # an item may be refused several codes
+        found[at[hit], column] = NONE
         return found
 
     def _fitted(self, labelled: npt.NDArray[np.int64]) -> Float32:

@@ -4,6 +4,7 @@ import hashlib
 import logging
 import os
 import threading
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,8 +24,9 @@ PROMPT = "a photo of a {}"  # what CLIP was judged with (Radford et al. 2021)
 VOTERS = 400  # items of a set that choose among the words
 NEAR = 15
 AGREED = 0.2  # of the voters: a word that fewer are nearest to is not told
-OWN = 500  # names of the dataset that are words too
 DOUBT = 3  # items' worth of doubt: a name that one item has is hardly a suggestion
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -140,9 +142,13 @@ def vocabulary(
     """
     words = tuple(dict.fromkeys(words))
     able = _with_words(encoder)
-    made = kept(able.encoder_id, words, prompt=prompt, folder=folder)
-    if made is not None:
-        return made
+    made = kept(able.encoder_id, able.dim, words, prompt=prompt, folder=folder)
+    return _encoded(able, words, prompt, folder) if made is None else made
+
+
+def _encoded(
+    able: TextEncoder, words: tuple[str, ...], prompt: str, folder: Path | None
+) -> Vocabulary:
     rows = able.encode_text([prompt.replace("{}", word) for word in words])
     if folder is not None:
         _keep(_file(folder, able.encoder_id, prompt, words), rows)
@@ -150,9 +156,16 @@ def vocabulary(
 
 
 def kept(
-    encoder_id: str, words: Sequence[str], *, prompt: str = PROMPT, folder: Path | None
+    encoder_id: str,
+    dim: int,
+    words: Sequence[str],
+    *,
+    prompt: str = PROMPT,
+    folder: Path | None,
 ) -> Vocabulary | None:
-    """Return what `vocabulary` made of these words before and left in `folder`, if anything.
+    """Return what `vocabulary` made of these words before and left whole in `folder`, if anything.
+
+    `dim` is the length of the encoder's vectors.
 
     Raises
     ------
@@ -163,45 +176,63 @@ def kept(
         raise CurationError(f"expected a prompt with {{}} where the word goes, got {prompt[:80]!r}")
     words = tuple(dict.fromkeys(words))
     file = None if folder is None else _file(folder, encoder_id, prompt, words)
-    if file is None or not file.exists():
+    rows = None if file is None else _read(file, (len(words), dim))
+    return None if rows is None else Vocabulary(words, rows, encoder_id)
+
+
+def _read(file: Path, shape: tuple[int, int]) -> Float32 | None:
+    """Return the rows in `file`; None where there are none of this shape, which are made anew."""
+    try:
+        rows = np.load(file)
+        if rows.shape != shape or rows.dtype != np.float32:
+            raise ValueError(f"expected {shape} float32, got {rows.shape} {rows.dtype}")
+    except FileNotFoundError:
         return None
-    return Vocabulary(words, np.load(file), encoder_id)
+    except (OSError, EOFError, ValueError) as error:
+        _log.warning("%s is damaged and is made anew: %s", file, error)
+        return None
+    return np.asarray(rows, np.float32)
 
 
 def _file(folder: Path, encoder_id: str, prompt: str, words: tuple[str, ...]) -> Path:
+    """Return where they are; the words are in its name: another release may have others."""
     digest = hashlib.sha256("\0".join((encoder_id, prompt, *words)).encode()).hexdigest()
     return folder / f"words-{digest[:32]}.npy"
 
 
 def _keep(file: Path, rows: Float32) -> None:
-    """Write under another name first: a file that is there is whole."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_suffix(f".{os.getpid()}.tmp")
+    """Write under another name first; where it cannot be written, the next process makes it."""
+    temporary = file.with_suffix(f".{uuid.uuid4().hex}.tmp")
     try:
-        with temporary.open("wb") as out:
-            np.save(out, rows)
-        temporary.replace(file)
-    finally:
-        temporary.unlink(missing_ok=True)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with temporary.open("wb") as out:
+                np.save(out, rows)
+                out.flush()
+                os.fsync(out.fileno())
+            os.replace(temporary, file)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        _log.warning("%s cannot be written: %s", file, error)
 
 
 class Words:
     """The words of the encoder that made one space, made ready while people work.
 
-    The dataset's own names come first, then `curation.learning.words`. The text tower is loaded
-    once for a list of words, in the background and only where its weights are on this machine;
-    from then on the words are read from `folder`.
+    They are those of `curation.learning.words`. The text tower is loaded once, in the background
+    and only where its weights are on this machine; from then on they are read from `folder`.
 
     Parameters
     ----------
     spec, encoder_id : str
         How to load the encoder, and which one it must be.
-    own : sequence of str
-        What labels and tables of the dataset call things.
+    dim : int
+        The length of its vectors.
     """
 
-    def __init__(self, spec: str, encoder_id: str, own: Sequence[str], folder: Path) -> None:
-        self._wanted = spec, encoder_id, (*own[:OWN], *COMMON), folder
+    def __init__(self, spec: str, encoder_id: str, dim: int, folder: Path) -> None:
+        self._wanted = spec, encoder_id, dim, folder
         self._found: Vocabulary | None = None
         self.why = ""  # there are no words, once it is known
         self._thread = threading.Thread(target=self._make, name="words", daemon=True)
@@ -214,15 +245,15 @@ class Words:
         return self._found
 
     def _make(self) -> None:
-        spec, encoder_id, words, folder = self._wanted
+        spec, encoder_id, dim, folder = self._wanted
         try:
-            self._found = kept(encoder_id, words, folder=folder)
+            self._found = kept(encoder_id, dim, COMMON, folder=folder)
             if self._found is None:
                 _at_hand(spec)
-                self._found = vocabulary(text_encoder(spec, encoder_id), words, folder=folder)
+                self._found = _encoded(text_encoder(spec, encoder_id), COMMON, PROMPT, folder)
         except (CurationError, OSError) as error:
             self.why = str(error)
-            logging.getLogger(__name__).info("no names from words: %s", error)
+            _log.info("no names from words: %s", error)
 
 
 def _at_hand(spec: str) -> None:

@@ -1,6 +1,6 @@
 """Plain words for things that photographs show: what an encoder with a text tower chooses among.
 
-Written for this project; a dataset's own labels come before them.
+Written for this project; what people call things is suggested before them, by labels nearby.
 """
 
 _THINGS = {

@@ -216,9 +216,10 @@ def picture(asked: Question) -> Answer:
     row = int(atlas.rows_of(np.array([item_id]))[0])
     if row < 0:
         raise Refused(404, "no such item")
-    tag = payload.etag(asked.journal, "picture", item_id)
+    # asked again each time: whoever may no longer look gets it from no browser's cache
+    tag = payload.etag(asked.journal, "picture", item_id, pictures.LONGEST, pictures.QUALITY)
     return _packed(
-        asked, tag, FOR_EVER, lambda: pictures.picture(asked.workspace, atlas, row), JPEG
+        asked, tag, ASK_AGAIN, lambda: pictures.picture(asked.workspace, atlas, row), JPEG
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from app_site import PATIENCE, App, wait_for
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
 from curation.workspace import Workspace
 
@@ -407,16 +407,49 @@ def test_keys_are_listed_and_text_fields_keep_their_own(desk: Page, name: Name) 
     press(desk, "Control+z", "Escape")
     assert "pending" in told(desk) and told(desk)["seq"] == "0", "no letter was an act"
     press(desk, "z")
-    look = desk.get_by_role("img", name="larger")
+    look = larger_look(desk)
     expect(look).to_have_attribute("data-state", "whole")
     assert "/picture/" in str(look.locator("img").get_attribute("src"))
-    desk.route("**/picture/**", lambda route: route.fulfill(status=404))
-    press(desk, "ArrowRight")
-    expect(look).to_contain_text("Only the thumbnail")
-    assert "/thumb/" in str(look.locator("img").get_attribute("src"))
     press(desk, "Escape", "+")
     expect(look).to_be_hidden()
+    press(desk, "Shift+Comma")
+    assert told(desk)["cut"] == "0"
+    press(desk, "Shift+Period")
+    assert told(desk)["cut"] == str(len(ids(desk)))
+    press(desk, ";")
+    assert told(desk)["cut"] == str(len(ids(desk))), "on some keyboards a key of its own"
     assert journal(name) == []
+
+
+def larger_look(desk: Page) -> Locator:
+    return desk.get_by_role("group", name="larger")
+
+
+def test_a_larger_look_that_does_not_come_says_so_and_is_tried_again(desk: Page) -> None:
+    look = larger_look(desk)
+    desk.route("**/picture/**", lambda route: route.fulfill(status=404))
+    press(desk, "z")
+    expect(look.get_by_role("status")).to_contain_text("Only the thumbnail")
+    assert "/thumb/" in str(look.get_by_role("img").get_attribute("src"))
+    desk.unroute("**/picture/**")
+    press(desk, "z", "z")
+    expect(look).to_have_attribute("data-state", "whole")
+    expect(look.get_by_role("status")).to_be_empty()
+
+
+def test_of_items_that_are_passed_by_no_file_is_fetched_for_a_larger_look(desk: Page) -> None:
+    asked: list[str] = []
+    desk.on("request", lambda one: asked.append(one.url) if "/picture/" in one.url else None)
+    desk.route(f"**/picture/*/{ids(desk)[0]}", lambda route: None)  # it takes for ever
+    with desk.expect_request("**/picture/**"):
+        press(desk, "z")
+    with desk.expect_event("requestfailed", lambda one: "/picture/" in one.url):
+        desk.evaluate(
+            """() => { for (let k = 0; k < 6; k++) document.body.dispatchEvent(
+            new KeyboardEvent('keydown', {key: 'ArrowRight', bubbles: true, repeat: k > 0})); }"""
+        )
+    expect(larger_look(desk)).to_have_attribute("data-state", "whole")
+    assert [url.split("/")[-1] for url in asked] == [ids(desk)[0], ids(desk)[6]]
 
 
 def test_what_others_took_of_a_sheet_goes_and_the_taps_stay_with_their_items(

@@ -127,6 +127,39 @@ def test_what_the_host_has_not_heard_stays_dropped_and_is_told_once_more(page: P
     assert again == [first] and first["dropped"] == [5] and first["seq"] == 1
 
 
+def test_a_message_on_its_way_about_other_items_never_wipes_a_tap(page: Page) -> None:
+    show_sheet(page, IDS, told=0)
+    strays_after(page, IDS, page.locator(".tile").nth(5).click)
+    other = IDS[:30]
+    show_sheet(page, other, told=0)  # the first tap has not been heard
+    assert strays_after(page, other, page.locator(".tile").nth(2).click) == [2]
+    show_sheet(page, other, told=1, dropped=[])  # it was, and was refused
+    assert page.locator(".tile[aria-pressed='true']").count() == 1
+    first, second, *again = page.evaluate("window.told.map((one) => one.value)")
+    assert (first["seq"], second["seq"]) == (1, 2) and again == [second]
+    show_sheet(page, other, told=2, dropped=[2, 4])
+    assert page.locator(SHEET).get_attribute("data-dropped") == "2"
+
+
+def test_where_only_other_items_are_waited_for_the_host_is_followed_in_silence(page: Page) -> None:
+    show_sheet(page, IDS, told=0)
+    strays_after(page, IDS, page.locator(".tile").nth(5).click)
+    for told, dropped in ((0, []), (0, [3]), (1, [3, 4])):
+        show_sheet(page, IDS[:30], told=told, dropped=dropped)
+        assert page.locator(SHEET).get_attribute("data-dropped") == str(len(dropped))
+    assert len(page.evaluate("window.told")) == 1
+
+
+def test_a_range_begins_on_the_items_that_are_shown(page: Page) -> None:
+    show_sheet(page, IDS)
+    strays_after(page, IDS, page.locator(".tile").nth(50).click)
+    few = IDS[:20]
+    show_sheet(page, few)
+    tile = page.locator(".tile")
+    assert strays_after(page, few, lambda: tile.nth(3).click(modifiers=["Shift"])) == [3]
+    assert strays_after(page, few, lambda: tile.nth(5).click(modifiers=["Shift"])) == [3, 4, 5]
+
+
 def test_flags_are_shown_and_a_part_cannot_be_swapped(page: Page) -> None:
     flags = ["excluded", "outlier, unclear", *[None] * 58]
     show_sheet(page, IDS, flags=flags, total=4000)
@@ -146,3 +179,40 @@ def test_a_picture_that_does_not_come_leaves_a_plain_tile(page: Page) -> None:
     show_sheet(page, IDS)
     page.wait_for_selector(".tile.absent[data-index='7']")
     assert page.locator(".tile.absent").count() == 1
+
+
+FORCED = """([tile, what]) => {
+    const cross = document.querySelectorAll('.tile')[tile].querySelector('.cross');
+    const style = getComputedStyle(cross, what);
+    return [style.backgroundColor, style.boxShadow]; }"""
+INK = """() => { const probe = document.body.appendChild(document.createElement('i'));
+    probe.style = 'color: CanvasText; background: Canvas';
+    const { color, backgroundColor: paper } = getComputedStyle(probe); return [color, paper]; }"""
+
+
+def test_a_cross_is_seen_where_colours_are_forced(page: Page) -> None:
+    show_sheet(page, IDS)
+    strays_after(page, IDS, page.locator(".tile").nth(5).click)
+    page.emulate_media(forced_colors="active")
+    ink, paper = page.evaluate(INK)
+    assert page.evaluate(FORCED, [5, "::before"])[0] == ink != paper
+    assert ink in page.evaluate(FORCED, [5, None])[1], "its ring"
+
+
+def test_the_cut_and_what_is_taken_in_are_seen_where_colours_are_forced(page: Page) -> None:
+    """The Clean page's own style sheet, on tiles as it dresses them."""
+    page.add_style_tag(content=component.style("clean"))
+    show_sheet(page, IDS)
+    page.evaluate(
+        """() => { const [tile, first] = document.querySelectorAll('.tile');
+        document.querySelector('#host').classList.add('cleaning');
+        tile.classList.add('behind', 'picked');
+        first.classList.add('behind', 'first');
+        first.parentElement.classList.add('flowing'); }"""
+    )
+    page.emulate_media(forced_colors="active")
+    ink, paper = page.evaluate(INK)
+    assert ink in page.evaluate(FORCED, [0, None])[1] and ink != paper
+    assert page.evaluate(FORCED, [0, "::after"])[0] == ink, "its tick"
+    edge = page.locator(".tile.first").evaluate("tile => getComputedStyle(tile).boxShadow")
+    assert edge != "none", "the cut while it is dragged"

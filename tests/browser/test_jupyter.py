@@ -144,8 +144,7 @@ def cell(page: Page, at: int) -> Locator:
 def run(page: Page, at: int) -> Locator:
     """Run a cell; return its outputs."""
     editor = cell(page, at).locator(".cm-content")
-    editor.scroll_into_view_if_needed()
-    editor.click()
+    editor.click()  # scrolls, and asks anew where the editor was made anew meanwhile
     page.keyboard.press("Control+Enter")
     return cell(page, at).locator(".jp-OutputArea-output")
 
@@ -261,8 +260,8 @@ def test_two_cells_and_a_page_that_is_loaded_again_show_one_selection(desk: Page
 
     desk.keyboard.press("Control+s")  # the notebook's own key, while the map has the focus
     for _ in range(100):
-        saved = json.loads((lab.folder / "map.ipynb").read_text())
-        if saved["cells"][3]["outputs"]:
+        written = (lab.folder / "map.ipynb").read_text()  # empty while JupyterLab writes it
+        if written and json.loads(written)["cells"][3]["outputs"]:
             break
         desk.wait_for_timeout(100)
     again = load_again(desk, 3)

@@ -43,6 +43,9 @@ def test_who_cleans_a_cluster_stands_at_its_name_and_in_its_row_until_the_claim_
     assert page.locator(MARK).count() == 1, "noise has no name on the map"
     expect(row(page, 3)).to_have_attribute("aria-label", f"{before}, being cleaned by Ann Bee")
     expect(row(page, 3).locator(".holders")).to_have_text("AB")
+    row(page, 3).locator(".holders").hover()
+    expect(row(page, 3).locator(".holders")).to_have_attribute("title", "being cleaned by Ann Bee")
+    assert page.locator(MARK).get_attribute("title") is None, "no pointer reaches it on the map"
     expect(row(page, -1).locator(".holders i")).to_have_text(["BC", "AB"])
     noise = row(page, -1).get_attribute("aria-label") or ""
     assert noise.endswith("being cleaned by bob.cee@example.org and Ann Bee")
@@ -164,6 +167,34 @@ def test_a_decision_is_fetched_and_shown_at_once_and_only_what_changed(
     fields = [field_of("cluster"), field_of("category", 2)]
     show_map(labelled, FEW, fields=fields, color_by="category", journal="j")
     assert len(site.asked) == 1, "neither the next news nor the script's makes it ask again"
+
+
+def test_a_run_of_the_script_that_began_before_the_news_takes_nothing_back(
+    labelled: Page, site: Site
+) -> None:
+    tell(labelled, seq=2)
+    labelled.wait_for_selector(f"{MAP}[data-head='2']")
+    told_by_script(labelled, 1)
+    assert labelled.locator(MAP).get_attribute("data-head") == "2"
+    assert site.asked == ["/column/few/category?since=1"]
+    told_by_script(labelled, 3)
+    assert labelled.locator(MAP).get_attribute("data-head") == "3"
+
+
+def test_a_journal_restored_from_a_backup_is_believed(labelled: Page, site: Site) -> None:
+    tell(labelled, seq=2)
+    labelled.wait_for_selector(f"{MAP}[data-head='2']")
+    tell(labelled, seq=1)
+    told_by_script(labelled, 1)
+    assert labelled.locator(MAP).get_attribute("data-head") == "1"
+    assert site.asked[1:] == ["/column/few/category?since=2"]
+
+
+def told_by_script(page: Page, seq: int) -> None:
+    """Show the map as a run of the script does that knows the decisions up to `seq`."""
+    fields = [field_of("cluster"), field_of("category", seq)]
+    show_map(page, FEW, fields=fields, color_by="category", journal="j")
+    page.evaluate("document.querySelector('.atlas-map').atlasMap.work")
 
 
 def test_news_of_another_journal_or_dataset_are_left_to_the_script(

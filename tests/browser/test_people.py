@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,8 @@ def context(browser) -> Iterator[Callable[[], BrowserContext]]:
 @pytest.fixture
 def two(digits: str, context: Callable[[], BrowserContext]) -> Iterator[tuple[Page, Page]]:
     """The map as Ann Bee and Bob Cee see it."""
-    apps = [App(CURATE_USER=name) for name in ("Ann Bee", "Bob Cee")]
+    with ThreadPoolExecutor() as starting:
+        apps = list(starting.map(lambda name: App(CURATE_USER=name), ("Ann Bee", "Bob Cee")))
     pages = [context().new_page() for _ in apps]
     for page, app in zip(pages, apps, strict=True):
         open_map(page, app)

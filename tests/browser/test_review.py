@@ -73,6 +73,7 @@ def test_a_label_is_renamed_as_it_was_shown_undone_and_found_in_the_log(
     assert counts() == {"three": 3, "ate": 3}
     assert newest() == ("category: eight is now ate", 3, None, "tester")
     tab.keyboard.press("Control+z")
+    wait_for(tab, "Redo category: eight is now ate")
     wait_for(tab, "3 items: category eight → ate")
     assert counts() == {"three": 3, "eight": 3}
     with tab.expect_download() as told:

@@ -468,6 +468,7 @@ def test_a_name_that_is_refused_is_asked_about_where_it_is_another_by_now(desk: 
     assert answer["text"] == f"{len(sheet['ids'])} are not Quux: back in the pool."
     assert set(desk.workspace.labels.refused("category")) == {"Quux"}
     slip = act(desk, "refuse", first(desk), labels={"category": "Quxu"})
+    assert slip["text"] == "No item is called 'Quxu' yet. Which is it not?"
     assert [words for words, _ in slip["choices"]] == ["Not Quux", "Not Quxu"]
     desk.workspace.delete_label("Quux")
     told = act(desk, "refuse", first(desk), labels={"category": "Quux"})

@@ -1,5 +1,7 @@
 """In whose hands the clusters are."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from pyroaring import BitMap
@@ -8,6 +10,7 @@ from curation.in_hand import clusters_in_hand
 from curation.presence import Presence, presence
 from curation.viewer.answers import answer
 from curation.workspace import Workspace
+from embeddings.dataset import now
 
 
 @pytest.fixture
@@ -70,3 +73,18 @@ def test_an_atlas_that_is_gone_has_no_cluster_in_hand_and_the_page_is_answered(
     }
     assert b'"held": {}' in held["gone"] and b'"held": {}' in held["none"]
     assert b'"held": {"0": ["bob"]}' in held["newest"]
+
+
+def test_an_older_atlas_is_not_read_for_a_sign_of_life_but_answered_for_where_it_is_open(
+    workspace: Workspace, people: Presence
+) -> None:
+    newest, older = workspace.atlas(), "0123456789abcdef"
+    workspace.store.save_atlas(replace(newest, version=older), now())
+    workspace.store.save_atlas(newest, now())  # asked for last
+    people.claim("1", "bob", "b", items=items(workspace, 0), field="category")
+    assert workspace.newest_version() == newest.version
+    assert clusters_in_hand(workspace, older, "mine") == {} and not workspace.is_open(older)
+    workspace.atlas(older)
+    assert clusters_in_hand(workspace, older, "mine") == {0: ["bob"]}
+    fresh = Workspace(workspace.dataset.name)
+    assert clusters_in_hand(fresh, newest.version, "mine") == {0: ["bob"]}

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyroaring import BitMap
 
+from curation import folding
 from curation.journal import Journal
 from curation.labels import LabelState
 from curation.schema import FLAG_BITS, FLAGS, Act, Decision
@@ -338,11 +339,13 @@ def take(journal: Journal, who: str, step: object) -> None:
 
 
 @settings(deadline=None, derandomize=True, max_examples=150)
-@given(steps=STEPS)
+@given(steps=STEPS, window=st.sampled_from([0, 3, folding.WINDOW]))
 def test_the_state_is_the_replay_however_people_interleave(
-    tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, object, bool]]
+    tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, object, bool]], window: int
 ) -> None:
-    with Journal(tmp_path_factory.mktemp("replay") / "decisions.sqlite") as journal:
+    folder = tmp_path_factory.mktemp("replay")
+    with Journal(folder / "decisions.sqlite") as journal, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(folding, "WINDOW", window)  # what stood before is found near, or far
         journal._db.execute("PRAGMA synchronous = OFF")  # many files, none of them kept
         journal.register([f"item-{number}" for number in range(N)])
         state = LabelState(journal)
@@ -474,13 +477,12 @@ def test_a_fold_that_fails_half_way_is_not_folded_on(
     journal.undo("bob")
     calls = []
 
-    def once(until: int) -> Iterator[list[tuple[int, BitMap]]]:
-        calls.append(until)
-        yield from journal.bitmaps(1)
+    def once(seqs: Sequence[int]) -> list[tuple[int, BitMap]]:
+        calls.append(seqs)
         raise CurationError("the disk was away")
 
     assert state._state is not None
-    monkeypatch.setattr(state._state, "_read", once)
+    monkeypatch.setattr(state._state, "_read_some", once)
     with pytest.raises(CurationError, match="the disk was away"):
         state.refresh()
     assert state.category([0, 1]).tolist() == ["x", "x"], "whole even before the next refresh"
@@ -500,6 +502,19 @@ def test_undone_acts_that_nothing_stood_before_need_no_look_at_the_others(
     asked: list[object] = []
     monkeypatch.setattr("curation.folding.Folded.mentions", lambda *given: asked.append(given))
     assert LabelState(journal).category(ALL).tolist() == [None] * N
+    assert asked == []
+
+
+def test_what_stood_just_before_is_found_without_a_look_at_all_that_named_the_items(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    label(journal, "x", *ALL, by="bob")
+    for _ in range(40):  # all of them name all items: a look at them would take longer each time
+        label(journal, "y", *ALL)
+        journal.undo("ann")
+    asked: list[object] = []
+    monkeypatch.setattr("curation.folding.Folded.mentions", lambda *given: asked.append(given))
+    assert LabelState(journal).category(ALL).tolist() == ["x"] * N
     assert asked == []
 
 

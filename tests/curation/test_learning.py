@@ -149,6 +149,28 @@ def test_votes_are_counted_for_each_label_once_and_memory_goes_with_the_rows(mon
     np.testing.assert_allclose(sure[98], [0.4, 0.2, 0.2, 0])
 
 
+def test_with_very_many_labels_an_item_that_is_refused_several_is_proposed_none_of_them(
+    monkeypatch,
+) -> None:
+    monkeypatch.setattr(classifiers, "DENSE", 1)
+    near = np.array([[1, 2, 3], [2, 3, 4], [3, 4, 0], [4, 0, 1], [0, 1, 2]], np.int32)
+    model = Classifier(np.eye(5, dtype=np.float32), near, np.zeros(5, np.int32))
+    codes = np.array([NONE, 0, 0, 1, 2], np.int32)
+    model.tell(codes, (np.array([0, 0], np.int32), np.array([0, 1], np.int32)))
+    assert model.proposals().codes.tolist() == [NONE, 0, 1, 2, 0]
+    found, _ = model.likeliest(np.array([0, 1, 0]), 2)  # the same row twice
+    assert found[0].tolist() == found[2].tolist() == [NONE, NONE] and found[1, 0] == 0
+
+
+def test_with_very_many_labels_nothing_is_held_of_what_few_needed(monkeypatch) -> None:
+    model, truth = learner()
+    model.tell(some(truth, 5))
+    monkeypatch.setattr(classifiers, "DENSE", 1)
+    model.tell(some(truth, 6))
+    for array in (model._votes, model._likely, model._sums):
+        assert array.base is None and array.nbytes == 0
+
+
 def test_the_most_voted_code_wins_and_ties_go_to_the_nearest() -> None:
     heard = np.array([[NONE, 4, 2, 2], [3, 1, 1, 3], [NONE] * 4], np.int32)
     codes, votes = most_voted(heard)

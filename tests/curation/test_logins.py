@@ -229,6 +229,21 @@ def test_a_role_that_is_taken_away_is_gone_at_the_next_question(
     assert answer.status_code == 403 and "roles.toml" in answer.json()["error"]
 
 
+def test_who_may_no_longer_look_is_refused_a_picture_that_the_browser_has(
+    client: TestClient, home: Path, digits: str
+) -> None:
+    atlas = Workspace(digits).atlas()
+    url = f"/api/v1/digits/picture/{atlas.version}/{atlas.item_ids[5]}"
+    headers = {"Cookie": f"_streamlit_user={cookie(CLAIMS)}"}
+    seen = client.get(url, headers=headers)
+    assert (seen.status_code, seen.headers["cache-control"]) == (200, "private, no-cache")
+    headers["If-None-Match"] = seen.headers["etag"]
+    assert client.get(url, headers=headers).status_code == 304
+    (home / "roles.toml").write_text(ROLES.replace('"view"', '"none"'))
+    assert client.get(url, headers=headers).status_code == 403
+    assert client.get(url).status_code == 401
+
+
 def test_a_cookie_in_pieces_is_put_together(login: None) -> None:
     text = json.dumps({**CLAIMS, "picture": "x" * 5000})
     from streamlit.web.server.starlette.starlette_app_utils import create_signed_value

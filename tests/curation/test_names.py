@@ -181,16 +181,55 @@ def test_a_word_that_few_items_are_nearest_to_is_not_suggested():
     assert names(suggest(np.arange(6), vectors, ALONE, NOBODY, [], vocabulary=words)) == ["cat"]
 
 
-def test_words_are_made_once_with_the_datasets_own_first_and_then_read(tmp_path):
+def test_words_are_made_once_and_then_read(tmp_path):
     spec = tiny_clip(tmp_path)
     made = encoders.load(spec, device="cpu")
-    first = Words(spec, made.encoder_id, ["my blue one", "shoe"], tmp_path / "words").ready(120)
-    assert first is not None and first.words[:2] == ("my blue one", "shoe")
-    assert first.words.count("shoe") == 1 and set(COMMON) <= set(first.words)
+    first = Words(spec, made.encoder_id, made.dim, tmp_path / "words").ready(120)
+    assert first is not None and first.words == COMMON
     np.testing.assert_allclose(np.linalg.norm(first.rows, axis=1), 1, atol=1e-5)
     gone = "open_clip:nobody/knows"  # read again, nothing is loaded
-    again = Words(gone, made.encoder_id, ["my blue one", "shoe"], tmp_path / "words").ready(120)
+    again = Words(gone, made.encoder_id, made.dim, tmp_path / "words").ready(120)
     assert again is not None and np.array_equal(again.rows, first.rows)
+
+
+def cut_short(file):
+    file.write_bytes(file.read_bytes()[:-100])
+
+
+def emptied(file):
+    file.write_bytes(b"")
+
+
+def of_fewer_words(file):
+    np.save(file, np.load(file)[:-1])
+
+
+def of_another_length(file):
+    np.save(file, np.load(file)[:, :-1])
+
+
+@pytest.mark.parametrize("damaged", [cut_short, emptied, of_fewer_words, of_another_length])
+def test_words_that_are_damaged_are_made_anew(damaged, tmp_path, caplog):
+    spec = tiny_clip(tmp_path)
+    made = encoders.load(spec, device="cpu")
+    first = Words(spec, made.encoder_id, made.dim, tmp_path / "words").ready(120)
+    (file,) = (tmp_path / "words").iterdir()
+    whole = file.read_bytes()
+    damaged(file)
+    again = Words(spec, made.encoder_id, made.dim, tmp_path / "words").ready(120)
+    assert again is not None and np.array_equal(again.rows, first.rows)
+    assert list((tmp_path / "words").iterdir()) == [file] and file.read_bytes() == whole
+    assert caplog.text.count("is damaged and is made anew") == 1
+
+
+def test_words_that_cannot_be_written_are_there_all_the_same(tmp_path, caplog):
+    (tmp_path / "words").write_text("a file where the folder should be")
+    spec = tiny_clip(tmp_path)
+    made = encoders.load(spec, device="cpu")
+    words = Words(spec, made.encoder_id, made.dim, tmp_path / "words")
+    found = words.ready(120)
+    assert found is not None and found.words == COMMON and not words.why
+    assert "cannot be written" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -206,7 +245,7 @@ def test_without_a_text_tower_at_hand_there_are_no_words_and_nothing_is_loaded(
 ):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "empty"))
     encoder_id = encoders.load(spec).encoder_id if spec == "builtin" else spec
-    words = Words(spec, encoder_id, [], tmp_path / "words")
+    words = Words(spec, encoder_id, 24, tmp_path / "words")
     assert words.ready(120) is None and why in words.why
     assert not (tmp_path / "words").exists()
 
@@ -241,7 +280,7 @@ def test_a_sheet_without_a_label_is_given_a_name_from_words_and_nothing_is_label
     words = desk.helper._words
     assert words is not None and words.ready(120) is not None, words and words.why
     sheet = desk.shown()["sheets"][0]
-    assert sheet["proposed"] is None
+    assert sheet["proposed"] is None and set(words.ready().words) == set(COMMON)
     suggested = sheet["names"][0]
     assert suggested["name"] in COMMON and "the nearest word of" in suggested["why"]
     assert workspace.journal.head == 0 and desk.helper.progress().labelled == 0

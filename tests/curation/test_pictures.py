@@ -4,6 +4,9 @@ import hashlib
 import io
 import socket
 import tarfile
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +14,11 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from curation.viewer import answers
+from curation.viewer import answers, pictures
 from curation.viewer.answers import Refused
 from curation.viewer.pictures import LONGEST
 from curation.workspace import Workspace
+from embeddings import images
 from embeddings.dataset import create_dataset, now
 from embeddings.schema import Atlas, Image, Item, Location
 from embeddings.store import Store
@@ -72,7 +76,7 @@ def asked(workspace: Workspace, item_id: str, known: str = "") -> answers.Answer
 
 def drawn(workspace: Workspace, item_id: str) -> PIL.Image.Image:
     answer = asked(workspace, item_id)
-    assert (answer.kind, answer.cache) == (answers.JPEG, answers.FOR_EVER)
+    assert (answer.kind, answer.cache) == (answers.JPEG, answers.ASK_AGAIN)
     return PIL.Image.open(io.BytesIO(answer.body)).convert("RGB")
 
 
@@ -131,3 +135,68 @@ def test_a_picture_in_an_archive_is_shown_and_one_of_the_web_is_not_fetched(
 def test_an_item_that_is_not_on_the_atlas_is_not_found(workspace: Workspace) -> None:
     with pytest.raises(Refused, match="no such item"):
         asked(workspace, "f" * 32)
+
+
+@pytest.mark.parametrize("table", ["items", "images"])
+def test_an_item_that_a_table_has_no_more_is_not_found(workspace: Workspace, table: str) -> None:
+    item_id = whole(workspace)
+    workspace.store._replace(table, workspace.store.read(table).slice(0, 0))
+    with pytest.raises(Refused, match="no such item") as no:
+        asked(workspace, item_id)
+    assert no.value.status == 404
+
+
+@pytest.mark.parametrize("first", ["moved", "another"])
+def test_a_picture_is_found_in_each_folder_where_it_was_met(
+    workspace: Workspace, photo: Path, first: str
+) -> None:
+    item_id, data = whole(workspace), photo.read_bytes()
+    copies = [photo.with_name(f"{name}.jpg") for name in "abc"]
+    met = [Location(str(one), len(data), 0, "ok", now(), item_id) for one in copies]
+    workspace.store.add_locations(met)
+    copies[1].write_bytes(data)
+    for place in (photo, copies[0], copies[2]):
+        if first == "moved":
+            place.unlink(missing_ok=True)
+        else:
+            place.write_bytes(b"another picture")
+    assert drawn(workspace, item_id).size == (round(LONGEST / 2.4), LONGEST)
+    gone = Location(str(copies[1]), len(data), 0, "missing", now(), item_id)
+    workspace.store.add_locations([gone])
+    with pytest.raises(Refused, match="curate relocate"):
+        asked(workspace, item_id)
+
+
+@pytest.mark.parametrize("name", ["LONGEST", "QUALITY"])
+def test_a_picture_made_otherwise_is_sent_to_who_has_the_old_one(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    tag = asked(workspace, CROP).tag
+    monkeypatch.setattr(pictures, name, 60)
+    assert asked(workspace, CROP, tag).status == 200
+
+
+def test_two_pictures_are_made_at_once_and_each_file_is_hashed_once(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decode, sha256 = images.decode, images.sha256
+    pair, inside, most, hashed = threading.Barrier(2), [], [], []
+
+    def decoded(*data: Any, **how: Any) -> images.Decoded:
+        inside.append(1)
+        pair.wait(20)
+        time.sleep(0.05)  # time for a third to come in
+        most.append(len(inside))
+        found = decode(*data, **how)
+        inside.pop()
+        return found
+
+    def digest(data: bytes) -> str:
+        hashed.append(1)
+        return sha256(data)
+
+    monkeypatch.setattr(images, "decode", decoded)
+    monkeypatch.setattr(images, "sha256", digest)
+    with ThreadPoolExecutor(6) as threads:
+        found = list(threads.map(lambda _: asked(workspace, CROP).status, range(6)))
+    assert (found, max(most), len(hashed)) == ([200] * 6, 2, 6)

@@ -300,6 +300,24 @@ def test_what_somebody_else_settled_meanwhile_stays_as_it_is(divided: People) ->
     ]
 
 
+def test_what_somebody_settles_while_it_is_being_settled_stays_as_it_is(
+    divided: People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, late = Workspace.label, [True]
+
+    def slow(self: Workspace, *given: Any, **more: Any) -> Any:
+        if late:  # between the look at what is open and the act
+            late.clear()
+            say(divided, "eve", "dog", 0, source="review")
+        return real(self, *given, **more)
+
+    test = page("review")
+    monkeypatch.setattr(Workspace, "label", slow)
+    press(test, "All 6: cat")
+    assert left(divided) == {5, 6}
+    assert counts()["dog"] == 1, "eve's answer is newer, and stays"
+
+
 def test_what_others_settled_altogether_is_said_and_nothing_written(divided: People) -> None:
     test = page("review")
     say(divided, "eve", "dog", *left(divided), source="review")

@@ -17,9 +17,10 @@ from curation.schema import FIELDS, Decision, Forecast, clean_label
 from embeddings.errors import CurationError
 from embeddings.schema import Int32
 
-# What one answers about another name, about one that is gone by now, and about a new one.
-GIVING = ("Use {}", "{} again", "New: {}")
-REFUSING = ("Not {}",) * 3
+# What one answers about another name, about one that is gone by now, and about a new one; and
+# what is asked about a new one.
+GIVING = ("Use {}", "{} again", "New: {}", "{!r} is a new label. Did you mean one that there is?")
+REFUSING = (*("Not {}",) * 3, "No item is called {!r} yet. Which is it not?")
 
 
 class Ask(CurationError):
@@ -90,10 +91,10 @@ def _sides(batch: Batch, told: Told) -> tuple[Int32, Int32]:
 
 
 def _ask_names(
-    desk: Desk, told: Told, labels: dict[str, str], words: tuple[str, str, str] = GIVING
+    desk: Desk, told: Told, labels: dict[str, str], words: tuple[str, str, str, str] = GIVING
 ) -> None:
     """A slip must not become a second label, nor one come back that somebody did away with."""
-    other, again, new = words
+    other, again, new, unknown = words
     for kind, label in labels.items():
         said = f"name:{kind}:{label}"
         if said in told.sure:
@@ -110,7 +111,7 @@ def _ask_names(
             raise Ask(f"{label!r} is called {now!r} by now.", *others, still)
         if near:
             made = (new.format(label), sure)
-            raise Ask(f"{label!r} is a new label. Did you mean one that there is?", *others, made)
+            raise Ask(unknown.format(label), *others, made)
 
 
 def _changed(desk: Desk, told: Told, labels: dict[str, str], kept: Int32) -> list[str]:

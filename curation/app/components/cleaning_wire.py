@@ -268,11 +268,10 @@ def suggested(helper: Assistant, batch: Batch) -> list[names.Name]:
     rows = batch.rows
     _, legend = helper.workspace.labels.codes(helper.field)
     column = _called(helper)
-    called = [] if column is None else [name for name in column.legend if name is not None]
     imported = None
     if column is not None:
         imported = np.array([*column.legend, None], np.object_)[column.codes[rows]]
-    words = None if batch.proposed else helper.words([*legend, *map(str, called)])
+    words = None if batch.proposed else helper.words()
     return names.suggest(
         rows,
         helper.vectors,

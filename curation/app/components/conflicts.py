@@ -1,7 +1,9 @@
 """The queue of items about which curators differ: one group of labels after the other."""
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -10,7 +12,9 @@ import streamlit as st
 from curation.app import state
 from curation.app.components import acts, sheets
 from curation.app.components.frame import literal
+from curation.journal import Overtaken
 from curation.opinions import TIE, Opinions, conflicts, opinions, settle_by_vote
+from curation.schema import Selection
 from curation.workspace import Workspace
 from embeddings.schema import Ids
 
@@ -227,14 +231,17 @@ def _settle(workspace: Workspace, field: str, ids: list[str], label: str | None)
     kept, _ = sheets.parted(SHEET, ids)
 
     def work() -> str:
-        rest = still_open(workspace, field, kept)
-        if not rest:
+        def settle(chosen: Selection, head: int) -> None:
+            said: dict[str, Any] = {"field": field, "source": "consensus", "head": head}
+            workspace.label(chosen, label, overwrite=True, **said)
+
+        done = while_open(workspace, field, kept, settle)
+        if not done:
             return NOTHING_LEFT
-        chosen = sheets.chosen(workspace, rest)
-        done = workspace.label(chosen, label, field=field, overwrite=True, source="consensus")
         state.set_value(f"conflict-other-{field}", None)
         sheets.forget(SHEET)
-        return f"settled: {done.words} · {_items(done.n_items)}{settled_by_others(kept, rest)}"
+        told = f"settled: {field}: {label} · {_items(len(done))}"
+        return told + settled_by_others(kept, done)
 
     state.act(work)
 
@@ -249,6 +256,25 @@ def still_open(workspace: Workspace, field: str, ids: list[str]) -> list[str]:
         for item_id, item in zip(ids, numbers, strict=True)
         if item not in away and said.of(item)
     ]
+
+
+def while_open(
+    workspace: Workspace, field: str, ids: list[str], act: Callable[[Selection, int], object]
+) -> list[str]:
+    """Let something be decided about those of the items that are open; return their ids.
+
+    `act` is given the newest decision too, and done again where somebody came in between.
+    """
+    while True:
+        head = workspace.labels.refresh()
+        rest = still_open(workspace, field, ids)
+        if not rest:
+            return []
+        try:
+            act(sheets.chosen(workspace, rest), head)
+        except Overtaken:
+            continue
+        return rest
 
 
 def settled_by_others(wanted: list[str], done: list[str]) -> str:

@@ -7,9 +7,15 @@ import streamlit as st
 from curation import review
 from curation.app import state
 from curation.app.components import acts, sheets
-from curation.app.components.conflicts import NOTHING_LEFT, settled_by_others, still_open
+from curation.app.components.conflicts import (
+    NOTHING_LEFT,
+    settled_by_others,
+    still_open,
+    while_open,
+)
 from curation.app.components.frame import literal
 from curation.opinions import opinions
+from curation.schema import Selection
 from curation.workspace import Workspace
 from embeddings.errors import CurationError
 
@@ -234,10 +240,12 @@ def _answer(
         ids = sheets.parted(SHEET, ids)[tapped]
 
     def work() -> str:
-        rest = still_open(workspace, field, ids)
+        def judge(chosen: Selection, head: int) -> None:
+            review.answer(workspace, chosen, label, field=field, head=head)
+
+        rest = while_open(workspace, field, ids, judge)
         if not rest:
             return NOTHING_LEFT
-        review.answer(workspace, sheets.chosen(workspace, rest), label, field=field)
         state.set_value(f"look-other-{field}", None)
         items = "item" if len(rest) == 1 else "items"
         told = f"judged: {label or 'wrong'} · {len(rest):,} {items}"

@@ -28,6 +28,7 @@ import { Question } from './clean_ask.js';
 const SURE = 0.95; // below it the page asks
 const TOO_SOON = 300; // ms after a sheet appeared in which Return was meant for the one before
 const AGAIN = 4000; // ms until an act is told again that was not heard
+const STAYS = 120; // ms on one item until its file is fetched: an arrow key held down passes many
 const PREFETCHED = 90; // thumbnails of the next sheet that are fetched before its turn
 const FLOWN = 60;
 const MOST = 200; // acts of one message
@@ -73,6 +74,10 @@ export class CleaningSheet {
     this.timer = undefined;
     /** @type {HTMLImageElement[]} */
     this.fetched = [];
+    /** The larger look that is shown or waited for. @type {HTMLElement | undefined} */
+    this.coming = undefined;
+    /** @type {number | undefined} */
+    this.soon = undefined;
     this.abort = new AbortController();
     this.progress = new ProgressBar();
     this.keys = new CleanKeys();
@@ -110,7 +115,8 @@ export class CleaningSheet {
       review: () => this.turnTo('review'),
     });
     const top = made('div', { class: 'bar' }, this.progress.root, this.kind, this.undo, this.redo, this.button('keys', 'Keys'));
-    this.larger = made('div', { class: 'larger', role: 'img', hidden: '' });
+    this.only = made('p', { role: 'status' });
+    this.larger = made('div', { class: 'larger', role: 'group', hidden: '' }, made('img', { alt: '' }), this.only);
     this.root = made('div', { class: 'cleaning' }, top, made('div', { class: 'body' }, main, this.rail.root), this.larger, this.keys.root);
     parent.appendChild(this.root);
     const { signal } = this.abort;
@@ -150,6 +156,7 @@ export class CleaningSheet {
   destroy() {
     this.abort.abort();
     clearTimeout(this.timer);
+    this.giveUp();
     this.memory.drafts.write();
     this.tiles.destroy();
     this.root.remove();
@@ -319,7 +326,7 @@ export class CleaningSheet {
     this.sheet = sheet;
     this.insist = false;
     this.question.close();
-    this.larger.hidden = true;
+    this.look(false);
     this.trouble.hidden = true;
     if (sheet && this.draft) carryCut(sheet, this.draft);
     this.tiles.show(sheet, this.draft, this.thumb);
@@ -664,7 +671,7 @@ export class CleaningSheet {
       this.question.close(); // who goes on working has answered: not now
     }
     if (name === 'Escape' && !this.larger.hidden) {
-      this.larger.hidden = true;
+      this.look(false);
       return true;
     }
     if (this.moved(event, name)) return true;
@@ -673,7 +680,7 @@ export class CleaningSheet {
       return true;
     }
     const act = KEYS.find(([key]) => key === name)?.[1];
-    if (!act) return false;
+    if (!act || ('<>;:'.includes(name) && !event.shiftKey)) return false; // some keyboards have them without
     const again = ['cut-', 'cut+', 'larger', 'smaller'].includes(act);
     if (!event.repeat || again) this.does(act, event.shiftKey);
     return true;
@@ -779,22 +786,39 @@ export class CleaningSheet {
   look(open) {
     const { larger, sheet, tiles } = this;
     if (open !== undefined) larger.hidden = !open;
-    if (larger.hidden || !sheet) return;
+    if (larger.hidden || !sheet) {
+      this.giveUp();
+      delete larger.dataset.id; // what did not come is tried again
+      return;
+    }
     const at = Math.min(tiles.memory.at, sheet.ids.length - 1);
     const id = sheet.ids[at];
-    larger.setAttribute('aria-label', `Item ${at + 1} of ${sheet.ids.length}, larger`);
+    const alt = `Item ${at + 1} of ${sheet.ids.length}`;
+    larger.setAttribute('aria-label', `${alt}, larger`);
     if (larger.dataset.id === id) return;
-    const named = encodeURIComponent(id);
-    const picture = made('img', { alt: '', src: `${this.data?.base}/picture/${this.data?.atlas}/${named}` });
-    const instead = (/** @type {string} */ state, /** @type {(string | Node)[]} */ ...nodes) => {
-      if (larger.dataset.id !== id) return; // the focus went on
-      larger.dataset.state = state;
-      larger.replaceChildren(...nodes);
-    };
+    this.giveUp();
     larger.dataset.id = id;
-    const thumb = made('img', { alt: '', src: this.thumb.replace('{id}', named) });
+    const named = encodeURIComponent(id);
+    const picture = made('img', { alt });
+    const instead = (/** @type {string} */ state, /** @type {HTMLElement} */ shown, words = '') => {
+      if (this.coming !== picture) return; // the focus went on
+      larger.dataset.state = state;
+      larger.firstElementChild?.replaceWith(shown);
+      if (this.only.textContent !== words) this.only.textContent = words;
+    };
+    const thumb = made('img', { alt, src: this.thumb.replace('{id}', named) });
     picture.addEventListener('load', () => instead('whole', picture));
-    picture.addEventListener('error', () => instead('thumb', thumb, made('p', {}, 'Only the thumbnail: the file is not where it was, or cannot be read.')));
+    picture.addEventListener('error', () => instead('thumb', thumb, 'Only the thumbnail: the file is not where it was, or cannot be read.'));
+    this.coming = picture;
     instead('waits', thumb);
+    const source = `${this.data?.base}/picture/${this.data?.atlas}/${named}`;
+    this.soon = setTimeout(() => picture.setAttribute('src', source), open ? 0 : STAYS);
+  }
+
+  /** Wait no longer for the larger look: the browser ends what it fetches for it. */
+  giveUp() {
+    clearTimeout(this.soon);
+    this.coming?.removeAttribute('src');
+    this.coming = undefined;
   }
 }

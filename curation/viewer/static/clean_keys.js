@@ -22,6 +22,10 @@ export const KEYS = [
   ['.', 'cut+', '', ''],
   ['{', 'cut0', 'The cut to the start', 'Strays'],
   ['}', 'cut1', 'The cut to the end', 'Strays'],
+  ['<', 'cut0', '', ''], // Shift and , or . : on an English keyboard, on most others
+  ['>', 'cut1', '', ''],
+  [';', 'cut0', '', ''],
+  [':', 'cut1', '', ''],
   ['c', 'cut', 'The cut before the item in focus', 'Strays'],
   ['r', 'again', 'All taps and the cut as they came', 'Strays'],
   ['s', 'split', 'Split the sheet into its parts', 'Sheets'],

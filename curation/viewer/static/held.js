@@ -19,7 +19,7 @@ export function cleanedBy(persons) {
 export function markOf(persons) {
   const faces = persons.slice(0, MOST_FACES).map(face);
   if (persons.length > MOST_FACES) faces.push(element('i', {}, `+${persons.length - MOST_FACES}`));
-  return element('span', { class: 'holders', title: cleanedBy(persons) }, ...faces);
+  return element('span', { class: 'holders' }, ...faces);
 }
 
 /** Pixels that a mark takes beside a name. @param {string[] | undefined} persons */

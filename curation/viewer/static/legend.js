@@ -299,7 +299,10 @@ export class Legend {
     for (const button of this.rows.querySelectorAll('[data-code]')) {
       const persons = this.heldBy(Number(button.getAttribute('data-code')));
       button.querySelector('.holders')?.remove();
-      if (persons) button.lastChild?.before(markOf(persons));
+      if (!persons) continue;
+      const mark = markOf(persons);
+      mark.title = cleanedBy(persons);
+      button.lastChild?.before(mark);
     }
     this.count();
   }

@@ -53,6 +53,8 @@ export class CurationMap extends Selector {
     this.state = new Uint8Array(0);
     /** @type {Field[]} what one can colour and filter by */
     this.fields = [];
+    /** What was told last of a journal: a run of the script that began before may come after. */
+    this.news = { journal: '', seq: 0 };
     this.loading = false; // whether another atlas is on its way, while this one is still shown
     this.work = Promise.resolve();
     this.arrangement = new Arrangement(this);
@@ -167,6 +169,7 @@ export class CurationMap extends Selector {
     const { data } = this;
     if (url !== `${data?.base}/here`) return; // of another dataset
     this.held.hold(shown === this.version ? held : {});
+    this.news = { journal, seq };
     const behind = () => journal === this.data?.journal && this.head < seq;
     if (!behind()) return;
     this.work = this.work.then(async () => {
@@ -179,6 +182,12 @@ export class CurationMap extends Selector {
         if (!this.abort.signal.aborted) this.fail(error, () => this.data && this.update(this.data));
       }
     });
+  }
+
+  /** The fields of a script's run, none decided longer ago than the news say. @param {MapData} data */
+  fieldsOf({ fields = [], journal }) {
+    const known = journal === this.news.journal ? this.news.seq : 0;
+    return fields.map((field) => (field.group === 'decided' ? { ...field, seq: Math.max(field.seq, known) } : field));
   }
 
   /** The newest decision that the map was told of. */
@@ -200,7 +209,7 @@ export class CurationMap extends Selector {
     if (data.color_by && data.color_by !== this.memory.asked) {
       this.memory.asked = this.memory.color = data.color_by;
     }
-    this.fields = data.fields ?? [];
+    this.fields = this.fieldsOf(data);
     await this.loadColumns();
     await this.arrangement.follow();
     this.meet(data.session ?? '');
@@ -219,7 +228,7 @@ export class CurationMap extends Selector {
     const { version, n, levels, extent } = header;
     const { cluster, ...places } = columns;
     const home = homeOf(/** @type {any} */ (places), extent);
-    const fields = data.fields ?? [];
+    const fields = this.fieldsOf(data);
     const [selected, layout] = await Promise.all([
       this.recalled(version, n),
       this.arrangement.ahead({ version, n, fields, home }),

@@ -7,7 +7,7 @@
  *   height?: number}} SheetData
  */
 /** @typedef {{version: string, dropped: number[], seq: number}} StraysMessage */
-/** @typedef {{version: string, dropped: Set<number>, seq: number, size: number, at: number}} SheetMemory */
+/** @typedef {{version: string, dropped: Set<number>, seq: number, mine: number, size: number, at: number}} SheetMemory */
 
 const PAGE = 240; // tiles added at a time; thousands at once would freeze the page
 const AHEAD = '900px'; // how far below the visible part tiles are made ready
@@ -37,12 +37,14 @@ export class ContactSheet {
    */
   constructor(host, { key = 'sheet', onStrays = () => {} } = {}) {
     this.onStrays = onStrays;
-    const fresh = { version: '', dropped: new Set(), seq: 0, size: SIZES.first, at: 0 };
+    const fresh = { version: '', dropped: new Set(), seq: 0, mine: 0, size: SIZES.first, at: 0 };
     this.memory = SHEETS.get(key) ?? fresh;
     SHEETS.set(key, this.memory);
     /** @type {SheetData} */
     this.data = { key, version: '', ids: [], thumb_url: '' };
     this.again = 0; // the message that was told a second time
+    /** Where a range begins: the item that was turned last. @type {number | undefined} */
+    this.anchor = undefined;
     this.abort = new AbortController();
     this.count = made('output', { 'aria-live': 'polite' });
     const { least, most, step } = SIZES;
@@ -92,19 +94,22 @@ export class ContactSheet {
   /**
    * Show these items in this order. What is dropped is as the host says: the same items may have
    * been let go and selected again. Only what it has not heard yet stays, and is told once more.
+   * No number is used twice: a message about the items before may still be on its way.
    * @param {SheetData} data
    */
   update(data) {
     const { memory, root, grid, scroll } = this;
-    const same = this.data.version === data.version;
+    const { version, told } = data;
+    const same = this.data.version === version;
     this.data = data;
+    memory.seq = Math.max(memory.seq, told ?? 0);
     if (!same) {
-      const at = memory.version === data.version ? memory.at : 0;
-      Object.assign(memory, { version: data.version, at, seq: data.told ?? memory.seq });
+      Object.assign(memory, { version, at: memory.version === version ? memory.at : 0, mine: told ?? 0 });
       this.again = 0;
+      this.anchor = undefined;
     }
-    if (!same || data.told === memory.seq) memory.dropped = new Set(data.dropped ?? []);
-    else if (data.told !== undefined && this.again !== memory.seq) this.tell();
+    if (!same || (told !== undefined && told >= memory.mine)) memory.dropped = new Set(data.dropped ?? []);
+    else if (told !== undefined && this.again !== memory.seq) this.tell();
     if (same) this.describe();
     else {
       grid.replaceChildren();
@@ -113,7 +118,7 @@ export class ContactSheet {
     }
     this.resize(memory.size);
     this.summary();
-    Object.assign(root.dataset, { ready: 'true', version: data.version, items: String(data.ids.length) });
+    Object.assign(root.dataset, { ready: 'true', version, items: String(data.ids.length) });
   }
 
   /** Add the next tiles, and as many more as the view needs. */
@@ -221,7 +226,7 @@ export class ContactSheet {
   changed() {
     this.describe();
     this.summary();
-    this.memory.seq += 1;
+    this.memory.mine = this.memory.seq += 1; // what is on its way about these items
     this.tell();
     this.again = 0;
   }
@@ -254,7 +259,7 @@ export class ContactSheet {
   toggle(index, range) {
     const drop = !this.memory.dropped.has(index);
     const from = range ? (this.anchor ?? index) : index;
-    const [low, high] = [Math.min(from, index), Math.max(from, index)];
+    const [low, high] = [Math.min(from, index), Math.min(Math.max(from, index), this.data.ids.length - 1)];
     this.change(Array.from({ length: high - low + 1 }, (_, k) => low + k), drop);
     this.anchor = index;
   }
